@@ -1,0 +1,1 @@
+"""boxd: machines in milliseconds."""

@@ -1,0 +1,53 @@
+"""RPC over HTTP/2 in pure Python: calls, gRPC, and an HTTP/2 engine. Knows nothing of boxd."""
+
+from __future__ import annotations
+
+from boxd.transport.call import Call
+from boxd.transport.channel import CallCredentials, Channel
+from boxd.transport.errors import (
+    Cancelled,
+    ChannelClosed,
+    ConnectFailed,
+    ConnectionLost,
+    DeadlineExceeded,
+    DecodeFailed,
+    HeadersTooLarge,
+    MessageTooLarge,
+    NotHttp2,
+    ProtocolViolation,
+    RpcError,
+    StreamRefused,
+    StreamReset,
+    TlsFailed,
+    WrongLoop,
+)
+from boxd.transport.metadata import Metadata
+from boxd.transport.method import Kind, Method
+from boxd.transport.status import StatusCode
+from boxd.transport.target import Target
+
+__all__ = [
+    "Call",
+    "CallCredentials",
+    "Cancelled",
+    "Channel",
+    "ChannelClosed",
+    "ConnectFailed",
+    "ConnectionLost",
+    "DeadlineExceeded",
+    "DecodeFailed",
+    "HeadersTooLarge",
+    "Kind",
+    "MessageTooLarge",
+    "Metadata",
+    "Method",
+    "NotHttp2",
+    "ProtocolViolation",
+    "RpcError",
+    "StatusCode",
+    "StreamRefused",
+    "StreamReset",
+    "Target",
+    "TlsFailed",
+    "WrongLoop",
+]

@@ -1,0 +1,174 @@
+"""A channel: calls to one server, over as many connections as they need."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import anyio
+
+from boxd.transport.call import Call
+from boxd.transport.connection import CLOSE_TIMEOUT, Connection
+from boxd.transport.deadline import Deadline
+from boxd.transport.dial import DialOptions, dial
+from boxd.transport.errors import ConnectionLost, DeadlineExceeded, HeadersTooLarge, RpcError, StreamRefused
+from boxd.transport.forks import on_fork
+from boxd.transport.grpc import GrpcProtocol
+from boxd.transport.http2.engine import EngineOptions
+from boxd.transport.http2.stream import Headers
+from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
+from boxd.transport.method import Method
+from boxd.transport.pool import Pool
+from boxd.transport.protocol import RequestHead, RpcProtocol
+from boxd.transport.runtime import Runtime
+from boxd.transport.target import Target
+
+Req = TypeVar("Req")
+Res = TypeVar("Res")
+
+#: gRPC's usual limit for a received message, in bytes.
+DEFAULT_MAX_RECEIVE = 4 << 20
+#: How often a call that the server certainly did not see is sent again without being asked.
+TRANSPARENT_RETRIES = 3
+
+
+class CallCredentials(Protocol):
+    """Where the `authorization` header of calls comes from."""
+
+    def current(self) -> str | None:
+        """The header's value if it is at hand, else None. Called for every call: no I/O."""
+
+    async def refresh(self) -> str:
+        """Fetch the value. What it raises, the call raises."""
+
+
+class Channel:
+    """Calls to one server. Connects when the first call needs it, and again when a connection ends. Belongs to one
+    event loop at a time; it may move to another when the first is over."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        metadata: Metadata = (),
+        credentials: CallCredentials | None = None,
+        user_agent: str | None = None,
+        max_receive_bytes: int | None = DEFAULT_MAX_RECEIVE,
+        observe: tuple[str, Callable[[str], None]] | None = None,
+        dial_options: DialOptions | None = None,
+        engine_options: EngineOptions | None = None,
+    ) -> None:
+        """`metadata` goes with every call. `max_receive_bytes` limits a received message, uncompressed (None: no
+        limit). `observe` is a response header's name and what to call with its value when a response has it."""
+        self.target = target
+        self.protocol: RpcProtocol = GrpcProtocol()
+        self.max_receive_bytes = max_receive_bytes
+        self._metadata = encode_metadata(metadata)
+        self._credentials = credentials
+        self._user_agent = user_agent or default_user_agent()
+        self._observed = b"" if observe is None else observe[0].encode()
+        self._observer = None if observe is None else observe[1]
+        self._heads: dict[str, tuple[Headers, Headers]] = {}
+        options = dial_options or DialOptions()
+        self._pool = Pool(lambda: dial(target, options), engine_options or EngineOptions())
+        on_fork(weakref.WeakMethod(self._pool.forget))
+
+    async def unary(
+        self, method: Method[Req, Res], request: Req, *, timeout: float | None = None, metadata: Metadata = ()
+    ) -> Res:
+        """Make a unary call. `timeout` is in seconds and covers everything: credentials, connecting, waiting for a
+        free stream, and the answer. Raises `RpcError` for every status but OK."""
+        deadline = None if timeout is None else Deadline(timeout)
+        attempt = 0
+        while True:
+            try:
+                return await Call(self, method, deadline, metadata).unary(request)
+            except RpcError as error:
+                attempt += 1
+                if not _repeat(error, attempt):
+                    raise
+
+    def call(
+        self, method: Method[Req, Res], *, timeout: float | None = None, metadata: Metadata = ()
+    ) -> Call[Req, Res]:
+        """A streaming call, not started yet. `timeout`, in seconds from now, bounds the whole of it."""
+        return Call(self, method, None if timeout is None else Deadline(timeout), metadata)
+
+    async def aclose(self) -> None:
+        """Cancel what runs and close every connection, in about a second at most. Idempotent."""
+        closing = self._pool.close()
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2 * CLOSE_TIMEOUT):
+            for connection in closing:
+                await connection.wait_closed()
+
+    # -- for Call
+
+    @property
+    def runtime(self) -> Runtime:
+        """The event loop this channel works on."""
+        return self._pool.runtime()
+
+    async def start(
+        self, method: Method[Req, Res], metadata: Metadata, deadline: Deadline | None
+    ) -> tuple[Headers, Connection]:
+        """A call's request headers, and a connection on which to open its stream before anything else is awaited."""
+        before, after = self._head(method.path)
+        custom = encode_metadata(metadata) if metadata else []
+        if deadline is not None and deadline.remaining() <= 0:
+            raise DeadlineExceeded("the call's time was over before it was sent", unprocessed=True)
+        if self._credentials is not None:
+            custom = [(b"authorization", await self._authorization(deadline)), *custom]
+        connection = await self._pool.acquire(deadline)
+        if deadline is None:
+            headers = [*before, *after, *self._metadata, *custom]
+        else:
+            timeout = self.protocol.timeout_header(deadline.remaining())
+            headers = [*before, timeout, *after, *self._metadata, *custom]
+        limit = connection.engine.peer_max_header_list_size
+        if limit is not None and header_list_size(headers) > limit:
+            raise HeadersTooLarge(f"the call's metadata is larger than the server's limit of {limit} bytes")
+        return headers, connection
+
+    def observe(self, headers: Headers) -> None:
+        """Look for the observed header in a response's."""
+        if self._observer is not None:
+            for name, value in headers:
+                if name == self._observed:
+                    self._observer(value.decode("latin-1"))
+
+    # -- inside
+
+    def _head(self, path: str) -> tuple[Headers, Headers]:
+        head = self._heads.get(path)
+        if head is None:
+            target = self.target
+            request = RequestHead(target.http_scheme, target.authority, path, self._user_agent)
+            head = self._heads[path] = self.protocol.request_headers(request)
+        return head
+
+    async def _authorization(self, deadline: Deadline | None) -> bytes:
+        credentials = self._credentials
+        assert credentials is not None
+        value = credentials.current()
+        if value is None:
+            with anyio.move_on_after(None if deadline is None else max(deadline.remaining(), 0)):
+                value = await credentials.refresh()
+            if value is None:
+                raise DeadlineExceeded("the call's time was over before its credentials came", unprocessed=True)
+        return value.encode("latin-1")
+
+    def __repr__(self) -> str:
+        return f"<Channel {self.target} connections={self._pool.connections}>"
+
+
+def _repeat(error: RpcError, attempt: int) -> bool:
+    """Whether to send a call again without asking: only where the server cannot have seen it, and where a connection
+    was there at all (a failed dial has been everything that could be tried)."""
+    return error.unprocessed and attempt <= TRANSPARENT_RETRIES and isinstance(error, (ConnectionLost, StreamRefused))
+
+
+def default_user_agent() -> str:
+    """The `user-agent` of a bare channel."""
+    return f"grpc-python-boxd ({sys.implementation.name} {sys.version_info.major}.{sys.version_info.minor})"

@@ -1,0 +1,156 @@
+"""A live HTTP/2 connection: the sans-io engine, a wire, and the two tasks between them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from boxd.transport.http2.engine import ClientEngine, EngineOptions
+from boxd.transport.http2.stream import Headers, Stream, StreamEvents
+from boxd.transport.runtime import Runtime, Signal
+from boxd.transport.wire import Wire
+
+logger = logging.getLogger("boxd.transport")
+
+#: Seconds for the server's SETTINGS and their acknowledgement (RFC 9113 section 6.5.3).
+SETTINGS_TIMEOUT = 10.0
+#: Seconds for the last frames of a connection that is being closed.
+CLOSE_TIMEOUT = 1.0
+#: Bytes per write; also what the writer holds at most besides the streams' queues.
+WRITE_SIZE = 1 << 18
+
+
+class Connection:
+    """Streams share it; it lives until it is closed, lost, or drained after the server's GOAWAY."""
+
+    def __init__(
+        self, runtime: Runtime, wire: Wire, options: EngineOptions, changed: Callable[[Connection], None]
+    ) -> None:
+        self._runtime = runtime
+        self._wire = wire
+        self._changed = changed
+        self.engine = ClientEngine(self, options)
+        #: Set while the writer waits for something to write.
+        self._writer: Signal | None = None
+        self._scope = anyio.CancelScope()
+        self._closed = runtime.signal()
+        self._closing = False
+        self._settings_timer = runtime.call_later(SETTINGS_TIMEOUT, self._settings_due)
+        self._task = runtime.spawn(self._run, "boxd connection")
+
+    # -- for the pool and the calls
+
+    @property
+    def has_slot(self) -> bool:
+        """True when a call may start here now."""
+        return not self._closing and self.engine.has_slot
+
+    @property
+    def usable(self) -> bool:
+        """True while calls may start here at all, now or when others end."""
+        return not self._closing and self.engine.usable
+
+    @property
+    def finished(self) -> bool:
+        """True once nothing runs here and nothing new may."""
+        return not self.usable and self.engine.open_streams == 0
+
+    def open(self, headers: Headers, events: StreamEvents) -> Stream:
+        """Start a stream; follow with `flush` when its first data is queued too."""
+        return self.engine.open(headers, events)
+
+    def flush(self) -> None:
+        """Have the writer look for work. Every method of a stream that sends something wants one after it."""
+        writer = self._writer
+        if writer is not None:
+            self._writer = None
+            writer.set()
+
+    def close(self) -> None:
+        """Begin to close: open streams fail now, the socket goes when the last frames are out. Idempotent."""
+        if not self._closing:
+            self._closing = True
+            self.engine.close()
+            self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
+            self.flush()
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed, which `close` brings about within `CLOSE_TIMEOUT`."""
+        await self._closed.wait()
+
+    # -- EngineEvents
+
+    def on_capacity(self) -> None:
+        self._changed(self)
+        if self.finished:
+            self.flush()
+
+    def on_goaway(self) -> None:
+        logger.info("%r: the server is going away (code %d)", self, self.engine.goaway_code)
+        self._changed(self)
+        self.flush()
+
+    def on_pong(self, payload: bytes) -> None:
+        """Nobody pings yet: whatever comes is fine."""
+
+    # -- tasks
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._read)
+                    await self._write()
+                    tasks.cancel_scope.cancel()
+        except Exception:
+            logger.exception("%r failed; please report this", self)
+        finally:
+            self._settings_timer.cancel()
+            self.engine.lost("the connection was dropped")
+            with anyio.CancelScope(shield=True):
+                await self._wire.aclose()
+            self._closed.set()
+            self._changed(self)
+
+    async def _read(self) -> None:
+        engine, wire = self.engine, self._wire
+        try:
+            while engine.failure is None:
+                data = await wire.receive()
+                if not data:
+                    engine.lost("the server closed the connection")
+                    break
+                engine.receive(data)
+                if self._writer is not None and (engine.outbound.pending or wire.wants_write):
+                    self.flush()
+        except OSError as exc:
+            engine.lost(f"the connection broke: {exc}", exc)
+        # The writer may be stuck on a peer that reads no more; it has a moment for the last words.
+        self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
+        self.flush()
+
+    async def _write(self) -> None:
+        engine, wire = self.engine, self._wire
+        try:
+            while True:
+                data = engine.take(WRITE_SIZE)
+                if data or wire.wants_write:
+                    await wire.send(data)
+                elif engine.failure is not None or self.finished:
+                    return
+                else:
+                    self._writer = signal = self._runtime.signal()
+                    await signal.wait()
+        except OSError as exc:
+            engine.lost(f"the connection broke: {exc}", exc)
+
+    def _settings_due(self) -> None:
+        if not self.engine.settings_acknowledged:
+            self.engine.lost(f"the server sent no HTTP/2 SETTINGS within {SETTINGS_TIMEOUT:g} s")
+            self._scope.cancel()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.engine.failure else "open" if self.usable else "draining"
+        return f"<Connection {state} streams={self.engine.open_streams}>"

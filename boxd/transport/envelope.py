@@ -1,0 +1,73 @@
+"""Messages in a body: a flag byte and a length before each (gRPC's `PROTOCOL-HTTP2.md`; Connect's envelopes)."""
+
+from __future__ import annotations
+
+import struct
+
+from boxd.transport.errors import MessageTooLarge
+
+PREFIX = struct.Struct(">BI")
+PREFIX_SIZE = PREFIX.size
+
+
+def envelope(message: bytes, flags: int = 0) -> bytes:
+    """A message with its prefix."""
+    return PREFIX.pack(flags, len(message)) + message
+
+
+class EnvelopeReader:
+    """Cuts a body into messages, however it is split. A message's length is checked before anything is kept."""
+
+    __slots__ = ("_chunks", "_flags", "_limit", "_missing", "_prefix")
+
+    def __init__(self, limit: int | None) -> None:
+        """`limit` is the size of the largest message to accept, in bytes."""
+        self._limit = limit
+        self._prefix = b""
+        # While a message is open: its flags, its pieces, and how many bytes it still lacks.
+        self._flags = 0
+        self._chunks: list[bytes] = []
+        self._missing = 0
+
+    @property
+    def inside(self) -> bool:
+        """True in the middle of a prefix or a message."""
+        return self._missing > 0 or bool(self._prefix)
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The messages that `data` completes, each as (flags, payload). Raises `MessageTooLarge`."""
+        out: list[tuple[int, bytes]] = []
+        position = 0
+        if self._missing:
+            if len(data) < self._missing:
+                self._chunks.append(data)
+                self._missing -= len(data)
+                return out
+            position = self._missing
+            out.append(self._complete(data[:position]))
+        elif self._prefix:
+            data = self._prefix + data
+        size = len(data)
+        while size - position >= PREFIX_SIZE:
+            flags, length = PREFIX.unpack_from(data, position)
+            if self._limit is not None and length > self._limit:
+                raise MessageTooLarge(f"the server sent a message of {length} bytes; the limit is {self._limit}")
+            position += PREFIX_SIZE
+            stop = position + length
+            if stop > size:
+                self._flags = flags
+                self._missing = stop - size
+                self._chunks.append(data[position:])
+                position = size
+                break
+            out.append((flags, data[position:stop]))
+            position = stop
+        self._prefix = data[position:]
+        return out
+
+    def _complete(self, last: bytes) -> tuple[int, bytes]:
+        self._chunks.append(last)
+        message = b"".join(self._chunks)
+        self._chunks = []
+        self._missing = 0
+        return self._flags, message

@@ -1,0 +1,52 @@
+"""What can go wrong in HTTP/2, by how far it reaches: one stream or the whole connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from boxd.transport.http2.codes import ErrorCode, error_name
+
+
+class ConnectionFault(Exception):
+    """The connection cannot go on (RFC 9113 section 5.4.1). `code` is what the GOAWAY says to the peer."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class StreamFault(Exception):
+    """One stream cannot go on (section 5.4.2); its neighbours are unharmed."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class NotHTTP2Fault(ConnectionFault):
+    """The peer answered in another protocol; the message quotes the beginning of its answer."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.PROTOCOL_ERROR, message)
+
+
+@dataclass(frozen=True)
+class StreamFailure:
+    """Why a stream ended without a complete response."""
+
+    kind: str
+    """`reset`: the peer's RST_STREAM; `goaway`: the peer will not process it; `lost`: the connection ended;
+    `protocol`: the peer broke HTTP/2; `not-http2`: the peer does not speak it."""
+    code: int
+    """The HTTP/2 error code."""
+    message: str
+    """What happened, for a person."""
+    unprocessed: bool = False
+    """True only where the peer cannot have acted on the request, so that it may be sent again."""
+    cause: BaseException | None = None
+    """The operating system's error, where there is one."""
+
+    def __str__(self) -> str:
+        return f"{self.message} ({error_name(self.code)})"

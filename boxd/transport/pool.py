@@ -1,0 +1,170 @@
+"""The connections of a channel: which one a call gets, and when another is made."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from copy import copy
+
+import anyio
+
+from boxd.transport.connection import Connection
+from boxd.transport.deadline import Deadline
+from boxd.transport.errors import ChannelClosed, DeadlineExceeded, RpcError, WrongLoop
+from boxd.transport.http2.engine import EngineOptions
+from boxd.transport.runtime import Runtime, Signal, current_runtime
+from boxd.transport.wire import Wire
+
+#: Connections to one server at most. Long exec streams hold their slots, and servers often allow only 100.
+MAX_CONNECTIONS = 10
+
+
+class _Waiter:
+    """A call that waits for a connection with a free slot."""
+
+    __slots__ = ("error", "signal")
+
+    def __init__(self, signal: Signal) -> None:
+        self.signal = signal
+        self.error: RpcError | None = None
+
+
+class Pool:
+    """Decisions are made synchronously, so that no other task can come between; only dialing and waiting is async."""
+
+    def __init__(self, dial: Callable[[], Awaitable[Wire]], options: EngineOptions) -> None:
+        self._dial = dial
+        self._options = options
+        self._runtime: Runtime | None = None
+        self._connections: list[Connection] = []
+        self._waiters: deque[_Waiter] = deque()
+        self._dialing = False
+        self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are now, draining ones included."""
+        return len(self._connections)
+
+    def runtime(self) -> Runtime:
+        """The loop this pool belongs to: the running one, bound at first use and again when the former is over.
+        Raises `WrongLoop` when another loop is still using it."""
+        runtime = self._runtime
+        if runtime is not None and runtime.is_current():
+            return runtime
+        if self._closed:
+            raise ChannelClosed("this client is closed; make a new one")
+        if runtime is not None and runtime.alive:
+            raise WrongLoop("this async client is in use on another event loop; make one for each loop")
+        self._runtime = current_runtime()
+        self.forget()
+        return self._runtime
+
+    def forget(self) -> None:
+        """Drop every connection without touching its socket: the loop that owned them is over, or this is a child
+        process that only inherited them."""
+        self._connections.clear()
+        self._waiters.clear()
+        self._dialing = False
+
+    async def acquire(self, deadline: Deadline | None) -> Connection:
+        """A connection with a free slot, in the order of asking. The caller opens its stream without awaiting first.
+        Raises `ConnectFailed` and its like, or `DeadlineExceeded`."""
+        runtime = self.runtime()
+        if self._closed:
+            raise ChannelClosed("this client is closed; make a new one")
+        if not self._waiters:
+            connection = self._free()
+            if connection is not None:
+                return connection
+        waiter = _Waiter(runtime.signal())
+        self._waiters.append(waiter)
+        return await self._wait(waiter, runtime, deadline)
+
+    async def _wait(self, waiter: _Waiter, runtime: Runtime, deadline: Deadline | None) -> Connection:
+        try:
+            while True:
+                self._grow()
+                with anyio.move_on_after(None if deadline is None else max(deadline.remaining(), 0)) as scope:
+                    await waiter.signal.wait()
+                if waiter.error is not None:
+                    raise copy(waiter.error) from waiter.error.__cause__
+                connection = self._free()
+                if connection is not None:
+                    return connection
+                if scope.cancelled_caught and deadline is not None:
+                    text = f"no connection was free within the call's {deadline.timeout:g} s"
+                    raise DeadlineExceeded(text, unprocessed=True)
+                waiter.signal = runtime.signal()
+                self._waiters.appendleft(waiter)
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            # Whether it got a slot or gave up, the next in line may have one.
+            self._wake()
+
+    def close(self) -> list[Connection]:
+        """Close every connection and refuse new calls; returns those whose sockets are still closing. Idempotent."""
+        self._closed = True
+        closing = [] if self._runtime is None or not self._runtime.is_current() else list(self._connections)
+        for connection in closing:
+            connection.close()
+        self._fail_waiters(ChannelClosed("the client was closed"))
+        return closing
+
+    # -- inside
+
+    def _free(self) -> Connection | None:
+        for connection in self._connections:
+            if connection.has_slot:
+                return connection
+        return None
+
+    def _changed(self, connection: Connection) -> None:
+        """A connection has more or less room than before."""
+        if connection.engine.failure is not None and connection in self._connections:
+            self._connections.remove(connection)
+        if self._waiters:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let the first in line look, and see whether another connection is due."""
+        if self._waiters and self._free() is not None:
+            self._waiters.popleft().signal.set()
+        elif self._waiters:
+            self._grow()
+
+    def _grow(self) -> None:
+        """Dial when somebody waits and the connections there are cannot help: one dial at a time for all."""
+        if self._dialing or self._closed or self._runtime is None or not self._waiters:
+            return
+        usable = [c for c in self._connections if c.usable]
+        if len(usable) >= MAX_CONNECTIONS or any(c.has_slot or not c.engine.established for c in usable):
+            return
+        self._dialing = True
+        self._runtime.spawn(self._connect, "boxd dial")
+
+    async def _connect(self) -> None:
+        runtime = self._runtime
+        try:
+            wire = await self._dial()
+        except RpcError as error:
+            self._dialing = False
+            self._fail_waiters(error)
+            return
+        except BaseException:
+            self._dialing = False
+            self._fail_waiters(RpcError("connecting was interrupted", unprocessed=True))
+            raise
+        self._dialing = False
+        if self._closed or runtime is None or runtime is not self._runtime:
+            await wire.aclose()
+            return
+        self._connections.append(Connection(runtime, wire, self._options, self._changed))
+        self._wake()
+
+    def _fail_waiters(self, error: RpcError) -> None:
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            waiter.error = error
+            waiter.signal.set()

@@ -1,0 +1,166 @@
+"""The few things that asyncio and trio do differently and anyio does not offer outside a task group: background
+tasks that outlive the call that needed them, timers, and a wake-up that costs next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import trio
+
+
+class Signal(Protocol):
+    """Wakes one waiting task, once."""
+
+    async def wait(self) -> None:
+        """Return when it is set, at once if it already is."""
+
+    def set(self) -> None:
+        """Wake the waiter. Idempotent."""
+
+
+class Handle(Protocol):
+    """A background task or a timer."""
+
+    def cancel(self) -> object:
+        """Stop it. Idempotent."""
+
+
+class Runtime(Protocol):
+    """An event loop, seen from inside."""
+
+    def spawn(self, run: Callable[[], Awaitable[None]], name: str) -> Handle:
+        """Run a task in the background, outside the caller's context and cancel scopes. It must not raise."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+        """Call back in `delay` seconds."""
+
+    def signal(self) -> Signal:
+        """A new signal."""
+
+    @property
+    def alive(self) -> bool:
+        """False once the loop is over and nothing of it can run again."""
+
+    def is_current(self) -> bool:
+        """True when called from a task of this loop."""
+
+
+class _AsyncioSignal:
+    __slots__ = ("_future",)
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._future: asyncio.Future[None] = loop.create_future()
+
+    async def wait(self) -> None:
+        await self._future
+
+    def set(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+
+class AsyncioRuntime:
+    """An asyncio event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        # asyncio keeps only weak references to tasks.
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, run: Callable[[], Awaitable[None]], name: str) -> Handle:
+        async def main() -> None:
+            await run()
+
+        task = contextvars.Context().run(self._loop.create_task, main(), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+        return self._loop.call_later(delay, callback)
+
+    def signal(self) -> Signal:
+        return _AsyncioSignal(self._loop)
+
+    @property
+    def alive(self) -> bool:
+        return not self._loop.is_closed()
+
+    def is_current(self) -> bool:
+        return asyncio._get_running_loop() is self._loop
+
+
+class _TrioSignal:
+    __slots__ = ("_event",)
+
+    def __init__(self, event: trio.Event) -> None:
+        self._event = event
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    def set(self) -> None:
+        self._event.set()
+
+
+class TrioRuntime:
+    """A trio run."""
+
+    def __init__(self) -> None:
+        import trio
+
+        self._trio = trio
+        self._token = trio.lowlevel.current_trio_token()
+
+    def spawn(self, run: Callable[[], Awaitable[None]], name: str) -> Handle:
+        trio = self._trio
+        scope: Handle = trio.CancelScope()
+
+        async def main() -> None:
+            with scope:
+                await run()
+
+        trio.lowlevel.spawn_system_task(main, name=name, context=contextvars.Context())
+        return scope
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+        async def main() -> None:
+            await self._trio.sleep(delay)
+            callback()
+
+        return self.spawn(main, "boxd timer")
+
+    def signal(self) -> Signal:
+        return _TrioSignal(self._trio.Event())
+
+    @property
+    def alive(self) -> bool:
+        try:
+            self._token.run_sync_soon(_nothing, idempotent=True)
+        except self._trio.RunFinishedError:
+            return False
+        return True
+
+    def is_current(self) -> bool:
+        return _in_trio() and self._trio.lowlevel.current_trio_token() is self._token
+
+
+def _nothing() -> None:
+    """Does nothing: trio answers whether its run is over when asked to call it."""
+
+
+def _in_trio() -> bool:
+    trio: Any = sys.modules.get("trio")
+    return trio is not None and trio.lowlevel.in_trio_run()
+
+
+def current_runtime() -> Runtime:
+    """The runtime of the running task. Raises `RuntimeError` outside an event loop."""
+    if _in_trio():
+        return TrioRuntime()
+    return AsyncioRuntime(asyncio.get_running_loop())
