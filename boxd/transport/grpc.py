@@ -144,7 +144,9 @@ class GrpcReader(ResponseReader):
 
     def _raise_foreign(self, code: StatusCode) -> NoReturn:
         """What answered is not a gRPC server, or not one for this call."""
-        content_type = next((v for n, v in self.headers if n == b"content-type"), b"no content type")[:64].decode("latin-1")
+        content_type = next((v for n, v in self.headers if n == b"content-type"), b"no content type")[:64].decode(
+            "latin-1"
+        )
         text = f"the server answered with HTTP status {self._http_status} and {content_type}, not with gRPC"
         if self._quote:
             text += f": {self._quote.decode('utf-8', 'replace')}"

@@ -17,7 +17,17 @@ _NAME = re.compile(r"[0-9a-z_.\-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_PREFIXES = ("grpc-", "connect-", ":")
 _RESERVED = frozenset(
-    "te content-type content-length host connection keep-alive proxy-connection transfer-encoding upgrade".split()
+    [
+        "te",
+        "content-type",
+        "content-length",
+        "host",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "transfer-encoding",
+        "upgrade",
+    ]
 )
 
 

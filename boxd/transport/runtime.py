@@ -119,14 +119,15 @@ class TrioRuntime:
 
     def spawn(self, run: Callable[[], Awaitable[None]], name: str) -> Handle:
         trio = self._trio
-        scope: Handle = trio.CancelScope()
+        scope = trio.CancelScope()
 
         async def main() -> None:
             with scope:
                 await run()
 
         trio.lowlevel.spawn_system_task(main, name=name, context=contextvars.Context())
-        return scope
+        handle: Handle = scope
+        return handle
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
         async def main() -> None:

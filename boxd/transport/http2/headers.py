@@ -16,9 +16,7 @@ MAX_CONTINUATIONS = 64
 
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
 _BAD_VALUE = re.compile(rb"[\x00\r\n]")
-_CONNECTION_HEADERS = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
-)
+_CONNECTION_HEADERS = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 # Names seen and found good. A server uses few of them, so that the check is one look-up; bounded all the same.
 _KNOWN_NAMES: set[bytes] = set()
 _KNOWN_NAMES_LIMIT = 512
