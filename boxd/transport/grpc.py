@@ -61,6 +61,7 @@ class GrpcReader(ResponseReader):
         self._envelopes = EnvelopeReader(limit)
         self._encoding = b"identity"
         self._http_status = 200
+        self._content_type = b""
         self._only = False
         # Set where the response is not gRPC: the status it gets unless the trailers have one.
         self._fault: StatusCode | None = None
@@ -73,16 +74,15 @@ class GrpcReader(ResponseReader):
             self.trailers = headers
             return
         self.headers = headers
-        content_type = b""
         for name, value in headers:
             if name == b"content-type":
-                content_type = value
+                self._content_type = value
             elif name == b"grpc-encoding":
                 self._encoding = value
         if status != 200:
             self._fault = from_http(status)
-        elif content_type != b"application/grpc+proto":
-            self._fault = _content_type_fault(content_type)
+        elif self._content_type != b"application/grpc+proto":
+            self._fault = _content_type_fault(self._content_type)
         if self._fault is None and self._encoding not in (b"identity", b"gzip"):
             encoding = self._encoding[:64].decode("latin-1")
             raise DecodeFailed(f"the server compresses with {encoding!r}, which this client did not offer")
