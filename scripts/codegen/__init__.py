@@ -1,0 +1,18 @@
+"""Generators of the package's generated files, and what they share.
+
+A generator is a function from the repository's root to the text of each file it owns, by path. `GENERATORS` lists them;
+`scripts/gen.py` runs them.
+"""
+
+from __future__ import annotations
+
+from codegen import messages, methods
+from codegen.output import Generator, stale_files, write_files
+
+__all__ = ["GENERATORS", "Generator", "stale_files", "write_files"]
+
+GENERATORS = (
+    Generator(messages.generate, folder="boxd/messages"),
+    Generator(methods.generate),
+)
+"""In the order in which they run: a later one may import what an earlier one writes."""

@@ -1,0 +1,117 @@
+"""Generates `boxd/methods.py`: one transport method per RPC of the service, built when it is first asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codegen.output import WIDTH, header
+from codegen.schema import Rpc, Schema, SchemaError, load
+
+FILE = "boxd/methods.py"
+SOURCE = "proto/boxd/api/v1/service.proto"
+
+KINDS = {
+    "unary": "UNARY",
+    "client-stream": "CLIENT_STREAM",
+    "server-stream": "SERVER_STREAM",
+    "bidi": "BIDI_STREAM",
+}
+"""Member of `boxd.transport.method.Kind` for each kind."""
+
+
+def generate(root: Path) -> dict[str, str]:
+    """The text of `boxd/methods.py`, by its path relative to the root."""
+    schema = load(root)
+    rpcs = sorted(schema.rpcs, key=lambda rpc: rpc.name)
+    services = {rpc.path.rpartition("/")[0] for rpc in rpcs}
+    if len(services) != 1:
+        raise SchemaError(f"expected one service in {SOURCE}, found {sorted(services)}")
+    text = _TEMPLATE.format(
+        service=services.pop(),
+        hints="".join(_hint(rpc) for rpc in rpcs),
+        rows="".join(_row(schema, rpc) for rpc in rpcs),
+    )
+    return {FILE: header(SOURCE) + text}
+
+
+def _hint(rpc: Rpc) -> str:
+    """What a type checker knows the method as."""
+    return _fold(f"    {rpc.name}: Method[", f"messages.{rpc.request}, messages.{rpc.response}", "]\n")
+
+
+def _row(schema: Schema, rpc: Rpc) -> str:
+    """What the method is built from."""
+    for name in (rpc.request, rpc.response):
+        if name not in schema.messages:
+            raise SchemaError(f"{rpc.name}: no message {name} in the contract")
+    values = f'Kind.{KINDS[rpc.kind]}, "{rpc.request}", "{rpc.response}", {rpc.idempotent}'
+    return _fold(f'    "{rpc.name}": (', values, "),\n")
+
+
+def _fold(start: str, middle: str, end: str) -> str:
+    """The three on one line, or on three when they do not fit."""
+    line = start + middle + end
+    return line if len(line) <= WIDTH else f"{start}\n        {middle}\n    {end}"
+
+
+_TEMPLATE = '''\
+"""The RPCs of the service: `boxd.methods.CreateVm` is the transport's method for it.
+
+Each is built when it is first asked for, and imports no more messages than its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from boxd import messages
+from boxd.transport.method import Kind, Method
+
+if TYPE_CHECKING:
+{hints}
+SERVICE = "{service}"
+"""What the path of every RPC starts with."""
+
+_TABLE: dict[str, tuple[Kind, str, str, bool]] = {{
+    # name: kind, request, response, whether it may be repeated after it may have run
+{rows}}}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TABLE:
+        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+    kind, *types, idempotent = _TABLE[name]
+    request, response = (getattr(messages, message) for message in types)
+    method = Method(
+        path=f"{{SERVICE}}/{{name}}",
+        kind=kind,
+        request=request,
+        response=response,
+        encode=_encoder(request),
+        decode=_decoder(response),
+        idempotent=idempotent,
+    )
+    globals()[name] = method
+    return method
+
+
+def __dir__() -> list[str]:
+    return sorted({{*globals(), *_TABLE}})
+
+
+def names() -> tuple[str, ...]:
+    """The name of every RPC, sorted."""
+    return tuple(_TABLE)
+
+
+def _encoder(request: Any) -> Callable[[Any], bytes]:
+    """How a request becomes bytes. With `_decoder`, the one place that chooses codecs."""
+    return bytes
+
+
+def _decoder(response: Any) -> Callable[[bytes], Any]:
+    """How bytes become a response."""
+    decode: Callable[[bytes], Any] = response.parse
+    return decode
+'''
