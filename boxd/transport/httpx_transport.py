@@ -155,6 +155,8 @@ class _Exchange:
                 self._stream.send(chunk)
                 self._connection.flush()
                 await self._drained()
+                if self._ended:
+                    return
             self._stream.send(b"", end=True)
             self._connection.flush()
         except Exception as exc:

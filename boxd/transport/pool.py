@@ -19,6 +19,9 @@ from boxd.transport.wire import Wire
 MAX_CONNECTIONS = 10
 
 
+_FORGOTTEN: list[object] = []
+
+
 class _Waiter:
     """A call that waits for a connection with a free slot."""
 
@@ -56,16 +59,20 @@ class Pool:
             raise ChannelClosed("this client is closed; make a new one")
         if runtime is not None and runtime.alive:
             raise WrongLoop("this async client is in use on another event loop; make one for each loop")
-        self._runtime = current_runtime()
         self.forget()
+        self._runtime = current_runtime()
         return self._runtime
 
     def forget(self) -> None:
-        """Drop every connection without touching its socket: the loop that owned them is over, or this is a child
-        process that only inherited them."""
+        """Drop the loop and every connection without touching a socket: the loop is over, or this is a child process
+        that only inherited them."""
+        if self._connections:
+            # Never collected: an event loop's objects complain, or write, when they go without having been closed.
+            _FORGOTTEN.append((self._runtime, list(self._connections)))
         self._connections.clear()
         self._waiters.clear()
         self._dialing = False
+        self._runtime = None
 
     async def acquire(self, deadline: Deadline | None) -> Connection:
         """A connection with a free slot, in the order of asking. The caller opens its stream without awaiting first.

@@ -1,0 +1,150 @@
+"""Where blocking calls run: one event loop in one background thread, for the whole process.
+
+The thread starts with the first call and ends with the process. Any thread may call, also one that runs an event loop
+of its own (a notebook). A forked child starts afresh."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextvars
+import os
+import sys
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: Seconds a cancelled call gets to clean up, and the loop to end with the process.
+GRACE = 2.0
+
+
+class Portal:
+    """A background event loop, and the way into it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._main, name="boxd", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end and return its result, or raise its exception. An exception in the waiting
+        thread, such as `KeyboardInterrupt`, cancels it."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError("the blocking API cannot be used on its own event loop; use boxd.aio there")
+        hop = _Hop(self._loop, coroutine)
+        try:
+            self._loop.call_soon_threadsafe(hop.start)
+        except RuntimeError as exc:
+            coroutine.close()
+            raise RuntimeError("the process is ending: boxd's background loop has stopped") from exc
+        try:
+            hop.wait()
+        except BaseException:
+            hop.abort()
+            raise
+        return hop.result()
+
+    def close(self) -> None:
+        """Cancel what runs and end the thread. Idempotent."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(GRACE)
+
+    def _main(self) -> None:
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(loop)
+            for task in tasks:
+                task.cancel()
+            loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+
+
+class _Hop:
+    """One coroutine's way to the loop and its result's way back."""
+
+    __slots__ = ("_context", "_coroutine", "_done", "_loop", "_task")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._loop = loop
+        self._coroutine = coroutine
+        self._context = contextvars.copy_context()
+        self._task: asyncio.Task[Any] | None = None
+        self._done = threading.Lock()
+        self._done.acquire()
+
+    def start(self) -> None:
+        self._task = self._context.run(self._loop.create_task, self._coroutine)
+        self._task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._done.release()
+
+    def wait(self) -> None:
+        """Wait for the end of the coroutine."""
+        if sys.platform == "win32":  # Ctrl-C does not interrupt a lock there.
+            while not self._done.acquire(timeout=0.1):
+                continue
+        else:
+            self._done.acquire()
+
+    def abort(self) -> None:
+        """Cancel the coroutine, and give it a moment to clean up."""
+        self._loop.call_soon_threadsafe(self._cancel)
+        if self._task is None or not self._task.done():
+            self._done.acquire(timeout=GRACE)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def result(self) -> Any:
+        assert self._task is not None
+        try:
+            return self._task.result()
+        finally:
+            self._task = None  # The traceback of an exception would keep the task, and the task the exception.
+
+
+_portal: Portal | None = None
+_lock = threading.Lock()
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on the process's background loop and wait for it."""
+    portal = _portal
+    if portal is None:
+        portal = _start()
+    return portal.run(coroutine)
+
+
+def _start() -> Portal:
+    global _portal
+    with _lock:
+        if _portal is None:
+            _portal = Portal()
+            atexit.register(_portal.close)
+        return _portal
+
+
+def _after_fork() -> None:
+    """The parent's thread does not exist here. Its objects are kept, not collected: nothing of them may run."""
+    global _portal, _lock
+    if _portal is not None:
+        atexit.unregister(_portal.close)
+        _inherited.append(_portal)
+    _portal = None
+    _lock = threading.Lock()
+
+
+_inherited: list[Portal] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
