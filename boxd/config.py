@@ -1,0 +1,210 @@
+"""Where the client connects to and as whom: resolved once, from arguments, then the environment, then defaults."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from boxd.errors import AuthenticationError
+
+DEFAULT_API_URL = "http://boxd.sh:9443"
+DEFAULT_EXCHANGE_URL = "https://boxd.sh/api/v1/auth/token"
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
+_LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){1,3}", re.ASCII)
+# What an HTTP header can carry and a credential consists of: printable ASCII without spaces.
+_CREDENTIAL = re.compile(r"[!-~]+", re.ASCII)
+
+
+def is_credential(text: str) -> bool:
+    """True if `text` can be sent as a credential: printable ASCII, without spaces."""
+    return _CREDENTIAL.fullmatch(text) is not None
+
+
+class Secret:
+    """A string that does not show itself: neither `repr`, `str` nor a debugger's list of variables has its value."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """The string itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret cannot be pickled or copied")
+
+
+class Endpoint(NamedTuple):
+    """An address of a server, with everything filled in."""
+
+    scheme: str
+    """`http` for plaintext, `https` for TLS."""
+    host: str
+    """A name, or an IP address without brackets."""
+    port: int
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def parse_api_url(value: str) -> Endpoint:
+    """The server that `value` means.
+
+    `http://host:port` is plaintext HTTP/2, `https://host:port` is TLS; without a port they mean 80 and 443. A bare
+    `host:port` is TLS, but plaintext for the hosts `localhost` and `127.*`. An IPv6 address stands in brackets.
+    Raises `ValueError`, which names the value, for everything else: another scheme, no host, a path, a query, a
+    user name.
+    """
+    text = value.strip()
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "", text
+    elif scheme.lower() not in ("http", "https"):
+        raise _bad_api_url(value, f"the scheme {scheme!r} is unknown")
+    # The root path is the same resource as no path (RFC 3986 section 6.2.3).
+    authority = rest[:-1] if separator and rest.endswith("/") else rest
+    for character, name in (("/", "path"), ("?", "query"), ("#", "fragment"), ("@", "user name")):
+        if character in authority:
+            raise _bad_api_url(value, f"it has a {name}")
+    host, port = _split_authority(value, authority)
+    if not separator:
+        if port is None:
+            raise _bad_api_url(value, "it has neither a scheme nor a port")
+        plaintext = host.lower() == "localhost" or _LOOPBACK.fullmatch(host)
+        scheme = "http" if plaintext else "https"
+    scheme = scheme.lower()
+    if port is None:
+        port = 443 if scheme == "https" else 80
+    return Endpoint(scheme, host, port)
+
+
+def _split_authority(value: str, authority: str) -> tuple[str, int | None]:
+    """The host and the port, each checked."""
+    if authority.startswith("["):
+        host, bracket, rest = authority[1:].partition("]")
+        try:
+            ipaddress.IPv6Address(host)
+        except ValueError as error:
+            raise _bad_api_url(value, f"{host!r} is not an IPv6 address") from error
+        if not bracket or (rest and not rest.startswith(":")):
+            raise _bad_api_url(value, "the address in brackets is not followed by a port")
+        colon, digits = rest[:1], rest[1:]
+    else:
+        host, colon, digits = authority.partition(":")
+        if not host:
+            raise _bad_api_url(value, "the host is empty")
+        if not _HOST_NAME.fullmatch(host):
+            raise _bad_api_url(value, f"{host!r} is not a host name")
+    if not colon:
+        return host, None
+    if not re.fullmatch(r"[0-9]{1,5}", digits, re.ASCII) or not 0 < int(digits) < 65536:
+        raise _bad_api_url(value, f"{digits!r} is not a port")
+    return host, int(digits)
+
+
+def _bad_api_url(value: str, reason: str) -> ValueError:
+    return ValueError(
+        f"api_url {value!r}: {reason}. Use 'http://host:port' for plaintext or 'https://host:port' for TLS"
+    )
+
+
+def check_exchange_url(value: str) -> str:
+    """`value` without white space around it, if it is an HTTP URL without a user name. Raises `ValueError`, which
+    names the value, if it is not."""
+    text = value.strip()
+    try:
+        parts = urlsplit(text)
+        usable = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc
+        )
+    except ValueError:
+        usable = False
+    if not usable or parts.fragment or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(f"exchange_url {value!r}: use a URL such as 'https://host/path'")
+    return text
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved configuration of a client. Exactly one of `api_key` and `token` is set."""
+
+    endpoint: Endpoint
+    """Where the API is served."""
+    exchange_url: str
+    """Where an API key is exchanged for a token."""
+    org: str
+    """The organization that calls are about when they name none; empty for the personal one."""
+    api_key: Secret | None = None
+    """A long-lived key."""
+    token: Secret | None = None
+    """A token that is sent as it is."""
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        api_key: str | None = None,
+        token: str | None = None,
+        api_url: str | None = None,
+        exchange_url: str | None = None,
+        org: str | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Settings:
+        """Settings from arguments, then environment variables (an empty one counts as unset), then defaults.
+
+        A credential given as an argument, of either kind, wins over both variables. Where both kinds are given in the
+        same way the token is used: it needs no exchange. Raises `AuthenticationError` without any credential and
+        `ValueError` for a malformed URL.
+        """
+        environment = os.environ if environ is None else environ
+
+        def lookup(argument: str | None, variable: str, default: str) -> str:
+            if argument is not None:
+                return argument
+            return environment.get(variable) or default
+
+        if api_key is None and token is None:
+            api_key = environment.get("BOXD_API_KEY") or None
+            token = environment.get("BOXD_TOKEN") or None
+            origins = "BOXD_API_KEY", "BOXD_TOKEN"
+        else:
+            origins = "api_key", "token"
+        if api_key is None and token is None:
+            raise AuthenticationError(
+                "no credential: pass api_key or token, or set the environment variable BOXD_API_KEY or BOXD_TOKEN"
+            )
+        credentials = {"api_key": None, "token": None} | (
+            {"api_key": _credential(api_key, origins[0])}
+            if token is None
+            else {"token": _credential(token, origins[1])}
+        )
+        return cls(
+            endpoint=parse_api_url(lookup(api_url, "BOXD_API_URL", DEFAULT_API_URL)),
+            exchange_url=check_exchange_url(lookup(exchange_url, "BOXD_EXCHANGE_URL", DEFAULT_EXCHANGE_URL)),
+            org=lookup(org, "BOXD_ORG", ""),
+            **credentials,
+        )
+
+
+def _credential(value: str | None, origin: str) -> Secret:
+    """A credential as it is sent: without the white space that copying leaves around it."""
+    text = "" if value is None else value.strip()
+    if not text:
+        raise AuthenticationError(
+            f"{origin} is empty: give a credential as api_key or token, or in BOXD_API_KEY or BOXD_TOKEN"
+        )
+    if not is_credential(text):
+        raise AuthenticationError(f"{origin} has characters that no credential has, such as a space or a line break")
+    return Secret(text)

@@ -1,0 +1,2 @@
+"""The things that a client works with: machines, their processes and files. What a call means; how it travels is the
+business of `boxd.transport`."""

@@ -1,0 +1,64 @@
+"""A machine's console output."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from boxd import methods
+from boxd.messages.logs import LogChunk, StreamLogsRequest
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from boxd.resources._base import Session, Stream
+
+
+class LogStream:
+    """Console output, from `Box.stream_logs`: an async iterator of `bytes`. Use it as an async context manager, or
+    `aclose` it, to leave it early. Made for one task."""
+
+    def __init__(self, session: Session, vm_id: str, follow: bool) -> None:
+        self._session = session
+        self._request = StreamLogsRequest(vm_id=vm_id, follow=follow)
+        self._stream: Stream[StreamLogsRequest, LogChunk] | None = None
+        self._pieces: deque[bytes] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> LogStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._pieces:
+            self._pieces.extend(await self._next_batch())
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._pieces.popleft()
+
+    async def aclose(self) -> None:
+        """End the call. Idempotent."""
+        self._ended = True
+        self._pieces.clear()
+        if self._stream is not None:
+            self._stream.cancel()
+
+    async def __aenter__(self) -> LogStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _next_batch(self) -> list[bytes]:
+        """The pieces at hand, at least one; none at the end."""
+        while not self._ended:
+            if self._stream is None:
+                self._stream = self._session.stream(methods.StreamLogs)
+                await self._stream.send(self._request, end=True)
+            batch = await self._stream.receive_batch()
+            if not batch:
+                self._ended = True
+            elif pieces := [chunk.data for chunk in batch if chunk.data]:
+                return pieces
+        return []

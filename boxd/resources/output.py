@@ -1,0 +1,238 @@
+"""The output of a running command: one stream of chunks, shared out between the readers of its two outputs."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections import deque
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Protocol
+
+import anyio
+import anyio.lowlevel
+
+from boxd.errors import BoxdError, InternalError
+
+if TYPE_CHECKING:
+    from boxd.messages.exec import ExecChunk
+
+SPILL_LIMIT = 8 << 20
+"""Bytes of an output that nobody reads which are kept in memory while the other output is read."""
+_SPILL_READ = 1 << 20
+
+
+class ExitStatus:
+    """Finds the exit status among the chunks that a command sends.
+
+    The message has no presence for `exit_code`, so a chunk with output seems to say 0. What counts: a chunk without
+    data that is not the echo of a resize, and a chunk with data whose code is not 0. The latest of them is right.
+    """
+
+    code: int | None = None
+
+    def note(self, chunk: ExecChunk) -> None:
+        """Look at the next chunk."""
+        if chunk.exit_code if chunk.data else not chunk.window_change:
+            self.code = chunk.exit_code
+
+
+def lost_exit() -> InternalError:
+    """The error for a command whose stream ended well, but without an exit status."""
+    return InternalError(
+        "the command's stream ended without an exit status: whether it succeeded is unknown; its output so far is in "
+        "the attributes stdout and stderr"
+    )
+
+
+def closed_early() -> BoxdError:
+    """The error for waiting for a command that was ended with `close`."""
+    return BoxdError("the process was closed before its exit status came", 1)
+
+
+class Spool:
+    """A queue of bytes that moves to an unnamed temporary file where it grows beyond `limit`: bounded memory, and
+    nothing lost."""
+
+    def __init__(self, limit: int = SPILL_LIMIT) -> None:
+        self._limit = limit
+        self._chunks: deque[bytes] = deque()
+        self._held = 0
+        self._file: IO[bytes] | None = None
+        self._read = self._written = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._chunks) or self._read < self._written
+
+    def put(self, data: bytes, *, wanted: bool) -> None:
+        """Add `data`. With `wanted` a reader waits for it, and it stays in memory unless older data is in the
+        file."""
+        if self._read == self._written and (wanted or self._held + len(data) <= self._limit):
+            self._chunks.append(data)
+            self._held += len(data)
+            return
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="boxd-", buffering=0)  # noqa: SIM115  Closed in `__del__`.
+        # Written in the event loop: to the page cache it takes about as long as a copy, and a hop to a thread longer.
+        self._file.seek(self._written)
+        view = memoryview(data)
+        while view:
+            count = self._file.write(view)
+            self._written += count
+            view = view[count:]
+
+    def pop(self) -> bytes:
+        """Take the next piece, or `b""` if there is none."""
+        if self._chunks:
+            data = self._chunks.popleft()
+            self._held -= len(data)
+            return data
+        if self._file is None or self._read == self._written:
+            return b""
+        self._file.seek(self._read)
+        data = self._file.read(min(_SPILL_READ, self._written - self._read))
+        self._read += len(data)
+        if self._read == self._written:
+            self._file.truncate(0)
+            self._read = self._written = 0
+        return data
+
+    def pop_all(self) -> list[bytes]:
+        """Take everything in memory, or else one piece of the file."""
+        if not self._chunks:
+            return [data] if (data := self.pop()) else []
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        self._held = 0
+        return chunks
+
+    @property
+    def spilled(self) -> bool:
+        """True if the next piece comes from the file."""
+        return not self._chunks and self._read < self._written
+
+    def peek(self) -> bytes:
+        """What is in memory, without taking it."""
+        return b"".join(self._chunks)
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class ChunkSource(Protocol):
+    """Where the chunks come from: a `Stream`."""
+
+    async def receive_batch(self) -> list[ExecChunk]:
+        """The chunks at hand, at least one; none at the end."""
+
+    def cancel(self) -> None:
+        """End the command's stream. Idempotent."""
+
+
+class Output:
+    """Reads a command's chunks on behalf of whoever waits: the reader of standard output, that of standard error, and
+    those who wait for the exit, in any order and from any task.
+
+    One of the waiting tasks pulls a batch and files every chunk where it belongs; the others look again after each
+    batch. When nobody waits nothing is pulled, and HTTP/2 flow control stops the sender.
+    """
+
+    def __init__(self, source: ChunkSource) -> None:
+        self.stdout = Spool()
+        self.stderr = Spool()
+        self.ended = False
+        self._source = source
+        self._exit = ExitStatus()
+        self._error: BoxdError | OSError | None = None
+        self._closed = False
+        self._pulling = False
+        self._filed: anyio.Event | None = None
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit status; None before the end, and where none came."""
+        return self._exit.code if self.ended else None
+
+    async def wait_data(self, spool: Spool) -> bool:
+        """Wait until there is something in `spool`, which is one of the two. Returns False at the end of the output
+        and raises the error that the command's stream ended with."""
+        if spool.spilled:
+            # Reading what is at hand must not keep the other tasks from running.
+            await anyio.lowlevel.checkpoint()
+        while not spool:
+            if self.ended:
+                self._raise()
+                return False
+            await self._advance(spool)
+        return True
+
+    async def wait_exit(self) -> int:
+        """Wait for the end of the command and return its exit status; what it writes meanwhile is kept for the
+        readers. Raises the error that its stream ended with, `InternalError` where no status came."""
+        while not self.ended:
+            await self._advance(None)
+        self._raise()
+        if self._exit.code is None:
+            raise self._with_output(closed_early() if self._closed else lost_exit())
+        return self._exit.code
+
+    def close(self) -> None:
+        """End the command. What has arrived can still be read; then the outputs are at their end."""
+        if not self.ended:
+            self._closed = True
+            self._end(None)
+        self._source.cancel()
+
+    async def _advance(self, reader: Spool | None) -> None:
+        """Wait until another batch is filed, by this task or by the one that is at it."""
+        if self._pulling:
+            if self._filed is None:
+                self._filed = anyio.Event()
+            await self._filed.wait()
+            return
+        self._pulling = True
+        try:
+            batch = await self._source.receive_batch()
+            if not self.ended:
+                self._file(batch, reader)
+        except (BoxdError, OSError) as error:
+            if not self.ended:
+                self._end(error)
+            # The disk may be what failed, with the stream still open.
+            self._source.cancel()
+        finally:
+            self._pulling = False
+            self._wake()
+
+    def _file(self, batch: Iterable[ExecChunk], reader: Spool | None) -> None:
+        empty = True
+        for chunk in batch:
+            empty = False
+            self._exit.note(chunk)
+            if chunk.data:
+                spool = self.stderr if chunk.is_stderr else self.stdout
+                spool.put(chunk.data, wanted=spool is reader)
+        if empty:
+            self._end(None)
+
+    def _end(self, error: BoxdError | OSError | None) -> None:
+        self.ended = True
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        filed, self._filed = self._filed, None
+        if filed is not None:
+            filed.set()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            # A copy for each: one object raised in several tasks would gather all their tracebacks.
+            raise self._with_output(copy.copy(self._error)) from self._error.__cause__
+
+    def _with_output(self, error: BoxdError | OSError) -> BoxdError | OSError:
+        """`error` with what was not read yet, up to `SPILL_LIMIT` of each output."""
+        if isinstance(error, BoxdError):
+            error.stdout = self.stdout.peek().decode("utf-8", "replace")
+            error.stderr = self.stderr.peek().decode("utf-8", "replace")
+        return error
