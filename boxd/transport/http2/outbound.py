@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-import hpack
-
 from boxd.transport.http2.codes import (
     DATA,
     DEFAULT_HEADER_TABLE_SIZE,
@@ -17,6 +15,7 @@ from boxd.transport.http2.codes import (
 )
 from boxd.transport.http2.errors import ConnectionFault
 from boxd.transport.http2.frames import frame_header, header_frames
+from boxd.transport.http2.headers import HeaderEncoder
 from boxd.transport.http2.stream import Stream
 
 #: A frame of body is at most this long even where the peer takes more, so that streams share the connection.
@@ -29,7 +28,7 @@ class Outbound:
     """Control frames first, then new requests in order, then body data in turn."""
 
     def __init__(self, opened: Callable[[Stream], None]) -> None:
-        self._encoder = hpack.Encoder()
+        self._encoder = HeaderEncoder()
         self._control: list[bytes] = []
         self._opening: deque[Stream] = deque()
         self._ready: deque[Stream] = deque()
@@ -81,7 +80,7 @@ class Outbound:
 
     def set_header_table_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. More than the default would only cost memory."""
-        self._encoder.header_table_size = min(size, DEFAULT_HEADER_TABLE_SIZE)
+        self._encoder.set_table_size(min(size, DEFAULT_HEADER_TABLE_SIZE))
 
     def take(self, limit: int) -> bytes:
         """The bytes to write now: about `limit` of them at most, empty when there is nothing."""
