@@ -45,7 +45,8 @@ class Portal:
         except BaseException:
             hop.abort()
             raise
-        return hop.result()
+        result: T = hop.result()
+        return result
 
     def close(self) -> None:
         """Cancel what runs and end the thread. Idempotent."""

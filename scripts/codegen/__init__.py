@@ -6,7 +6,7 @@ A generator is a function from the repository's root to the text of each file it
 
 from __future__ import annotations
 
-from codegen import messages, methods
+from codegen import blocking, messages, methods
 from codegen.output import Generator, stale_files, write_files
 
 __all__ = ["GENERATORS", "Generator", "stale_files", "write_files"]
@@ -14,5 +14,6 @@ __all__ = ["GENERATORS", "Generator", "stale_files", "write_files"]
 GENERATORS = (
     Generator(messages.generate, folder="boxd/messages"),
     Generator(methods.generate),
+    Generator(blocking.generate, folder=blocking.FOLDER),
 )
 """In the order in which they run: a later one may import what an earlier one writes."""
