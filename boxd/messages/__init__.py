@@ -109,8 +109,8 @@ _MODULES = {
         "SetOrgIdleIgnoreOutboundDefaultResponse SetOrgMachineDefaultsRequest SetOrgMachineDefaultsResponse"
     ),
     "org_domain": (
-        "ClearOrgDomainRequest ClearOrgDomainResponse GetOrgDomainRequest GetOrgDomainResponse "
-        "OrgDomainInfo SetOrgDomainRequest SetOrgDomainResponse"
+        "ClearOrgDomainRequest ClearOrgDomainResponse GetOrgDomainRequest GetOrgDomainResponse OrgDomainInfo "
+        "SetOrgDomainRequest SetOrgDomainResponse"
     ),
     "org_member": (
         "GetOrgMembersRequest GetOrgMembersResponse InviteOrgMemberRequest InviteOrgMemberResponse "
@@ -137,11 +137,10 @@ _MODULES = {
     ),
     "ssh_key": "LinkSshKeyRequest LinkSshKeyResponse",
     "team": (
-        "AddTeamMemberRequest AddTeamMemberResponse CreateTeamRequest DestroyTeamRequest "
-        "DestroyTeamResponse GetTeamRequest ListTeamsRequest ListTeamsResponse RemoveTeamMemberRequest "
-        "RemoveTeamMemberResponse RenameTeamRequest RenameTeamResponse SetTeamDefaultSnapshotRequest "
-        "SetTeamDefaultSnapshotResponse SetTeamMemberRoleRequest SetTeamMemberRoleResponse TeamInfo "
-        "TeamMemberInfo"
+        "AddTeamMemberRequest AddTeamMemberResponse CreateTeamRequest DestroyTeamRequest DestroyTeamResponse "
+        "GetTeamRequest ListTeamsRequest ListTeamsResponse RemoveTeamMemberRequest RemoveTeamMemberResponse "
+        "RenameTeamRequest RenameTeamResponse SetTeamDefaultSnapshotRequest SetTeamDefaultSnapshotResponse "
+        "SetTeamMemberRoleRequest SetTeamMemberRoleResponse TeamInfo TeamMemberInfo"
     ),
     "template": (
         "CreateTemplateRequest CreateTemplateResponse CreateVmFromTemplateRequest "
@@ -153,8 +152,8 @@ _MODULES = {
         "RevokeTokenResponse TokenInfo"
     ),
     "usage": (
-        "GetOrgUsageRequest GetOrgUsageResponse GetVmUsageRequest GetVmUsageResponse StateSeconds "
-        "UsageRates VmUsage"
+        "GetOrgUsageRequest GetOrgUsageResponse GetVmUsageRequest GetVmUsageResponse StateSeconds UsageRates "
+        "VmUsage"
     ),
     "var": (
         "ListVarsRequest RemoveVarRequest SetSecretScopeRequest SetVarRequest VarItem VarListReply VarReply"
@@ -182,14 +181,16 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # A type checker would take it for a promise that any name exists.
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

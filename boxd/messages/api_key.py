@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import betterproto2
 from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
@@ -25,7 +25,7 @@ class CreateApiKeyRequest(betterproto2.Message):
 
     name: str = betterproto2.field(1, TYPE_STRING)
     expires_in_secs: int = betterproto2.field(2, TYPE_UINT64)
-    """Seconds of validity; 0 means without end."""
+    """Seconds of validity."""
     org: str = betterproto2.field(3, TYPE_STRING)
     """Generation 2 only."""
     kind: str = betterproto2.field(4, TYPE_STRING)
@@ -40,7 +40,11 @@ class CreateApiKeyResponse(betterproto2.Message):
     api_key: str = betterproto2.field(2, TYPE_STRING)
     """The key; a secret."""
     expires_at: int = betterproto2.field(3, TYPE_INT64)
-    """Unix time in seconds; 0 means without end."""
+    """Unix time in seconds."""
+
+    def __repr__(self) -> str:
+        shown = replace(self, api_key=self.api_key and "[redacted]")
+        return super(CreateApiKeyResponse, shown).__repr__()
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -78,9 +82,9 @@ class ApiKeyInfo(betterproto2.Message):
     created_at: int = betterproto2.field(4, TYPE_INT64)
     """Unix time in seconds."""
     last_used_at: int = betterproto2.field(5, TYPE_INT64)
-    """Unix time in seconds; 0 means never."""
+    """Unix time in seconds."""
     expires_at: int = betterproto2.field(6, TYPE_INT64)
-    """Unix time in seconds; 0 means without end."""
+    """Unix time in seconds."""
     org: str = betterproto2.field(7, TYPE_STRING)
     """Generation 2 only."""
     kind: str = betterproto2.field(8, TYPE_STRING)

@@ -32,7 +32,7 @@ class TriggerBackupRequest(betterproto2.Message):
     """Request of TriggerBackup. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -47,7 +47,7 @@ class ListBackupsRequest(betterproto2.Message):
     """Request of ListBackups. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -62,7 +62,7 @@ class RestoreBackupRequest(betterproto2.Message):
     """Request of RestoreBackup. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     backup_id: str = betterproto2.field(2, TYPE_STRING)
 
 
@@ -76,7 +76,7 @@ class DeleteBackupRequest(betterproto2.Message):
     """Request of DeleteBackup. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     backup_id: str = betterproto2.field(2, TYPE_STRING)
 
 
@@ -90,7 +90,7 @@ class GetBackupScheduleRequest(betterproto2.Message):
     """Request of GetBackupSchedule. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -113,7 +113,7 @@ class SetBackupScheduleRequest(betterproto2.Message):
     """Request of SetBackupSchedule. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     schedule_kind: str = betterproto2.field(2, TYPE_STRING)
     """How `schedule_value` is to be read."""
     schedule_value: str = betterproto2.field(3, TYPE_STRING)
@@ -131,7 +131,7 @@ class ClearBackupScheduleRequest(betterproto2.Message):
     """Request of ClearBackupSchedule. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -149,7 +149,6 @@ class BackupInfo(betterproto2.Message):
     """Bytes."""
     checksum: str = betterproto2.field(4, TYPE_STRING)
     points_to_backup_id: str = betterproto2.field(5, TYPE_STRING)
-    """The backup that holds the data, where two are equal."""
     created_at: int = betterproto2.field(6, TYPE_INT64)
     """Unix time in seconds."""
     expires_at: int = betterproto2.field(7, TYPE_INT64)

@@ -113,7 +113,7 @@ class GetOrgBillingResponse(betterproto2.Message):
     ceiling_vcpu: int = betterproto2.field(13, TYPE_UINT32)
     """Generation 2 only."""
     ceiling_memory_bytes: int = betterproto2.field(14, TYPE_UINT64)
-    """Generation 2 only."""
+    """Bytes. Generation 2 only."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

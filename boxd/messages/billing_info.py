@@ -21,7 +21,7 @@ class BillingInfo(betterproto2.Message):
     stripe_subscription_id: str = betterproto2.field(5, TYPE_STRING)
     """Generation 1 only."""
     past_due_since: int = betterproto2.field(6, TYPE_INT64)
-    """Unix time in seconds; 0 when nothing is due."""
+    """Unix time in seconds."""
     max_vms: int = betterproto2.field(7, TYPE_UINT32)
     """How many machines may exist."""
     vcpu: int = betterproto2.field(8, TYPE_UINT32)

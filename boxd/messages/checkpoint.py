@@ -26,7 +26,7 @@ class CreateCheckpointRequest(betterproto2.Message):
     """Request of CreateCheckpoint. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     name: str = betterproto2.field(2, TYPE_STRING)
 
 
@@ -44,7 +44,7 @@ class ListCheckpointsRequest(betterproto2.Message):
     """Request of ListCheckpoints. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -59,7 +59,7 @@ class RestoreCheckpointRequest(betterproto2.Message):
     """Request of RestoreCheckpoint. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     name: str = betterproto2.field(2, TYPE_STRING)
 
 
@@ -73,7 +73,7 @@ class DeleteCheckpointRequest(betterproto2.Message):
     """Request of DeleteCheckpoint. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     name: str = betterproto2.field(2, TYPE_STRING)
 
 
@@ -95,4 +95,3 @@ class CheckpointInfo(betterproto2.Message):
     """Unix time in seconds."""
     created_by: str = betterproto2.field(6, TYPE_STRING)
     available: bool = betterproto2.field(7, TYPE_BOOL)
-    """It can be restored now."""

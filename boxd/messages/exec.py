@@ -41,4 +41,3 @@ class ExecChunk(betterproto2.Message):
     is_stderr: bool = betterproto2.field(10, TYPE_BOOL)
     """From the server: `data` comes from stderr."""
     device_id: str = betterproto2.field(11, TYPE_STRING)
-    """First chunk: the caller's device, where one is registered."""

@@ -68,5 +68,5 @@ class DownloadFileChunk(betterproto2.Message):
     """A piece of a file on its way from a machine. Generation 2 only."""
 
     total_size: int = betterproto2.field(1, TYPE_UINT64)
-    """Size of the whole file in bytes, set in the first chunk."""
+    """Size of the whole file in bytes."""
     data: bytes = betterproto2.field(2, TYPE_BYTES)

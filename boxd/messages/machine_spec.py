@@ -22,14 +22,14 @@ class MachineSpec(betterproto2.Message):
     """Version of the document's format."""
     base: MachineSpecBase | None = betterproto2.field(2, TYPE_MESSAGE, optional=True)
     size: str = betterproto2.field(3, TYPE_STRING)
-    """Name of a size class."""
+    """Name of a size."""
     labels: dict[str, str] = betterproto2.field(
         4, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
     )
     networks: list[str] = betterproto2.field(5, TYPE_STRING, repeated=True)
     isolated: bool = betterproto2.field(6, TYPE_BOOL)
     egress: list[str] = betterproto2.field(7, TYPE_STRING, repeated=True)
-    """What the machine may connect to; empty is no restriction."""
+    """What the machine may connect to."""
     env: dict[str, str] = betterproto2.field(
         8, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
     )
@@ -42,7 +42,7 @@ class MachineSpec(betterproto2.Message):
     secrets: list[str] = betterproto2.field(12, TYPE_STRING, repeated=True)
     """Names of secrets to provide, never their values."""
     packages: list[str] = betterproto2.field(13, TYPE_STRING, repeated=True)
-    """Commands that install what the machine needs."""
+    """What to install."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

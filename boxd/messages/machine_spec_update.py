@@ -22,7 +22,7 @@ class UpdateMachineSpecRequest(betterproto2.Message):
     """Request of UpdateMachineSpec. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     patch: str = betterproto2.field(2, TYPE_STRING)
     """The patch, as text."""
     dry_run: bool = betterproto2.field(3, TYPE_BOOL)
@@ -32,7 +32,6 @@ class UpdateMachineSpecRequest(betterproto2.Message):
     retry_packages: bool = betterproto2.field(5, TYPE_BOOL)
     """Runs failed package installations again."""
     expected_spec: str = betterproto2.field(6, TYPE_STRING)
-    """Refuses the patch when the specification in force is not this one."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -56,7 +55,6 @@ class MachineSpecChange(betterproto2.Message):
 
     field: str = betterproto2.field(1, TYPE_STRING)
     apply: str = betterproto2.field(2, TYPE_STRING)
-    """When the change takes effect."""
     added: list[str] = betterproto2.field(3, TYPE_STRING, repeated=True)
     removed: list[str] = betterproto2.field(4, TYPE_STRING, repeated=True)
     changed: list[str] = betterproto2.field(5, TYPE_STRING, repeated=True)

@@ -67,9 +67,8 @@ class SetVmEgressAllowRequest(betterproto2.Message):
     """Request of SetVmEgressAllow. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     entries: list[str] = betterproto2.field(2, TYPE_STRING, repeated=True)
-    """Empty lifts the restriction."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -56,9 +56,8 @@ class SetOrgMachineDefaultsRequest(betterproto2.Message):
 
     org_id: str = betterproto2.field(1, TYPE_STRING)
     vcpu: int | None = betterproto2.field(2, TYPE_UINT32, optional=True)
-    """Absent clears the default."""
     memory_bytes: int | None = betterproto2.field(3, TYPE_UINT64, optional=True)
-    """Bytes; absent clears the default."""
+    """Bytes."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -90,9 +89,9 @@ class SetOrgBackupsDefaultRequest(betterproto2.Message):
 
     org_id: str = betterproto2.field(1, TYPE_STRING)
     period_secs: int | None = betterproto2.field(2, TYPE_UINT32, optional=True)
-    """Seconds between backups; absent leaves it as it is."""
+    """Seconds between backups."""
     retention_secs: int | None = betterproto2.field(3, TYPE_UINT32, optional=True)
-    """Seconds a backup is kept; absent leaves it as it is."""
+    """Seconds a backup is kept."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -166,7 +165,6 @@ class SetOrgIdleIgnoreOutboundDefaultRequest(betterproto2.Message):
 
     org_id: str = betterproto2.field(1, TYPE_STRING)
     enabled: bool | None = betterproto2.field(2, TYPE_BOOL, optional=True)
-    """Absent clears the default."""
     apply_existing: bool = betterproto2.field(3, TYPE_BOOL)
     new_machines_only: bool = betterproto2.field(4, TYPE_BOOL)
     """Leaves existing machines as they are."""

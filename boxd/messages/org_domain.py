@@ -31,7 +31,6 @@ class GetOrgDomainResponse(betterproto2.Message):
     """Answer to GetOrgDomain. Generation 2 only."""
 
     domain: OrgDomainInfo | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
-    """Absent when the organisation has none."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import betterproto2
 from betterproto2 import TYPE_INT64, TYPE_MESSAGE, TYPE_STRING
@@ -60,12 +60,20 @@ class InviteOrgMemberResponse(betterproto2.Message):
     created_at: int = betterproto2.field(4, TYPE_INT64)
     """Unix time in seconds."""
 
+    def __repr__(self) -> str:
+        shown = replace(self, token=self.token and "[redacted]", accept_url=self.accept_url and "[redacted]")
+        return super(InviteOrgMemberResponse, shown).__repr__()
+
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class RevokeOrgInviteRequest(betterproto2.Message):
     """Request of RevokeOrgInvite. Generation 2 only."""
 
     token: str = betterproto2.field(1, TYPE_STRING)
+
+    def __repr__(self) -> str:
+        shown = replace(self, token=self.token and "[redacted]")
+        return super(RevokeOrgInviteRequest, shown).__repr__()
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -123,3 +131,7 @@ class OrgInviteInfo(betterproto2.Message):
     expires_at: int = betterproto2.field(5, TYPE_INT64)
     """Unix time in seconds."""
     role: str = betterproto2.field(6, TYPE_STRING)
+
+    def __repr__(self) -> str:
+        shown = replace(self, token=self.token and "[redacted]", accept_url=self.accept_url and "[redacted]")
+        return super(OrgInviteInfo, shown).__repr__()

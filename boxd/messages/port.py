@@ -66,7 +66,7 @@ class ListExposedPortsRequest(betterproto2.Message):
     """Request of ListExposedPorts."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine. Generation 2 only."""
+    """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

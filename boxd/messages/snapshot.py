@@ -30,7 +30,7 @@ class CreateSnapshotRequest(betterproto2.Message):
     """Request of CreateSnapshot. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     name: str = betterproto2.field(2, TYPE_STRING)
 
 
@@ -112,7 +112,6 @@ class SnapshotInfo(betterproto2.Message):
     snapshot_id: str = betterproto2.field(1, TYPE_STRING)
     name: str = betterproto2.field(2, TYPE_STRING)
     version: int = betterproto2.field(3, TYPE_UINT64)
-    """The newest version that is ready."""
     status: str = betterproto2.field(4, TYPE_STRING)
     size_bytes: int = betterproto2.field(7, TYPE_UINT64)
     """Bytes."""
@@ -125,7 +124,6 @@ class SnapshotInfo(betterproto2.Message):
     created_at: int = betterproto2.field(12, TYPE_INT64)
     """Unix time in seconds."""
     failed_version: int = betterproto2.field(13, TYPE_UINT64)
-    """The newest version that failed; 0 when none did."""
     failure_reason: str = betterproto2.field(14, TYPE_STRING)
     archived: bool = betterproto2.field(15, TYPE_BOOL)
     storage: str = betterproto2.field(16, TYPE_STRING)

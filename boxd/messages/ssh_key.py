@@ -19,7 +19,6 @@ class LinkSshKeyRequest(betterproto2.Message):
     """Request of LinkSshKey."""
 
     pubkey: str = betterproto2.field(1, TYPE_STRING)
-    """In the form of an authorized_keys line."""
     device_id: str = betterproto2.field(2, TYPE_STRING)
     label: str = betterproto2.field(3, TYPE_STRING)
 

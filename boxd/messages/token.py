@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import betterproto2
 from betterproto2 import TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
@@ -35,6 +35,10 @@ class CreateTokenResponse(betterproto2.Message):
     """The JWT; a secret."""
     expires_at: int = betterproto2.field(2, TYPE_INT64)
     """Unix time in seconds."""
+
+    def __repr__(self) -> str:
+        shown = replace(self, token=self.token and "[redacted]")
+        return super(CreateTokenResponse, shown).__repr__()
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

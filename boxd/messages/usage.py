@@ -6,7 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_DOUBLE, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import (
+    TYPE_BOOL,
+    TYPE_DOUBLE,
+    TYPE_INT64,
+    TYPE_MESSAGE,
+    TYPE_STRING,
+    TYPE_UINT32,
+    TYPE_UINT64,
+)
 
 __all__ = (
     "GetOrgUsageRequest",
@@ -71,7 +79,6 @@ class GetOrgUsageResponse(betterproto2.Message):
     """In millionths of the currency's unit."""
     vms: list[VmUsage] = betterproto2.field(8, TYPE_MESSAGE, repeated=True)
     complete: bool = betterproto2.field(9, TYPE_BOOL)
-    """False while figures for the period are still to come."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -96,7 +103,6 @@ class VmUsage(betterproto2.Message):
     cost_micro: int = betterproto2.field(14, TYPE_INT64)
     """In millionths of the currency's unit."""
     complete: bool = betterproto2.field(15, TYPE_BOOL)
-    """False while figures for the period are still to come."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

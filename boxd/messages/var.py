@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import betterproto2
 from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32
@@ -37,7 +37,11 @@ class SetVarRequest(betterproto2.Message):
     value: str = betterproto2.field(4, TYPE_STRING)
     scope: str = betterproto2.field(5, TYPE_STRING)
     domains: list[str] = betterproto2.field(6, TYPE_STRING, repeated=True)
-    """Hosts that a secret may be sent to. Generation 2 only."""
+    """Generation 2 only."""
+
+    def __repr__(self) -> str:
+        shown = replace(self, value=self.value and "[redacted]")
+        return super(SetVarRequest, shown).__repr__()
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -70,7 +74,7 @@ class VarItem(betterproto2.Message):
     value: str = betterproto2.field(4, TYPE_STRING)
     """Empty for a secret: its value is never told."""
     domains: list[str] = betterproto2.field(6, TYPE_STRING, repeated=True)
-    """Hosts that a secret may be sent to. Generation 2 only."""
+    """Generation 2 only."""
     bound_machines: int = betterproto2.field(7, TYPE_UINT32)
     """How many machines use it. Generation 2 only."""
 

@@ -6,7 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT32, TYPE_INT64, TYPE_MAP, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import (
+    TYPE_BOOL,
+    TYPE_INT32,
+    TYPE_INT64,
+    TYPE_MAP,
+    TYPE_MESSAGE,
+    TYPE_STRING,
+    TYPE_UINT32,
+    TYPE_UINT64,
+)
 
 from .custom_domain_info import CustomDomainInfo
 from .machine_spec import MachineSpec
@@ -45,7 +54,7 @@ class CreateVmRequest(betterproto2.Message):
     networks: list[str] = betterproto2.field(11, TYPE_STRING, repeated=True)
     """Ids of the networks to join. Generation 2 only."""
     isolated: bool = betterproto2.field(12, TYPE_BOOL)
-    """Cuts the machine off from the owner's other machines. Generation 2 only."""
+    """Generation 2 only."""
     team: str = betterproto2.field(13, TYPE_STRING)
     """Generation 2 only."""
     labels: dict[str, str] = betterproto2.field(
@@ -105,12 +114,12 @@ class GetVmResponse(betterproto2.Message):
     org: str = betterproto2.field(10, TYPE_STRING)
     """Name of the owning organisation; empty means a personal machine."""
     billing_org: str = betterproto2.field(11, TYPE_STRING)
-    """Name of the organisation that pays."""
+    """The organisation that pays."""
     access_domain: str = betterproto2.field(12, TYPE_STRING)
     auto_hibernate_timeout_secs: int = betterproto2.field(13, TYPE_UINT32)
-    """Seconds of idleness before the machine is hibernated; 0 is never. Generation 2 only."""
+    """Seconds of idleness before the machine is hibernated. Generation 2 only."""
     source: str = betterproto2.field(14, TYPE_STRING)
-    """Older, textual form of `source_info`. Generation 2 only."""
+    """Generation 2 only."""
     vcpu: int = betterproto2.field(15, TYPE_UINT32)
     """Generation 2 only."""
     memory_bytes: int = betterproto2.field(16, TYPE_UINT64)
@@ -118,7 +127,7 @@ class GetVmResponse(betterproto2.Message):
     created_at: int = betterproto2.field(17, TYPE_INT64)
     """Unix time in seconds. Generation 2 only."""
     hibernated_at_ms: int = betterproto2.field(18, TYPE_INT64)
-    """Unix time in milliseconds; 0 when not hibernated. Generation 2 only."""
+    """Unix time in milliseconds. Generation 2 only."""
     auto_destroy_timeout_secs: int = betterproto2.field(19, TYPE_UINT32)
     """Lifetime in seconds; 0 is without end. Generation 2 only."""
     boot_time_ms: int = betterproto2.field(20, TYPE_INT64)
@@ -138,11 +147,11 @@ class GetVmResponse(betterproto2.Message):
     custom_domains: list[CustomDomainInfo] = betterproto2.field(27, TYPE_MESSAGE, repeated=True)
     """Generation 2 only."""
     egress_allow: list[str] = betterproto2.field(28, TYPE_STRING, repeated=True)
-    """What the machine may connect to; empty is no restriction. Generation 2 only."""
+    """What the machine may connect to. Generation 2 only."""
     bot_protection: bool = betterproto2.field(29, TYPE_BOOL)
-    """Older, two-valued form of `bot_protection_mode`. Generation 2 only."""
+    """Generation 2 only."""
     delete_at_ms: int = betterproto2.field(30, TYPE_INT64)
-    """Unix time in milliseconds at which the machine goes; 0 is never. Generation 2 only."""
+    """Unix time in milliseconds at which the machine goes. Generation 2 only."""
     delete_after_cron: str = betterproto2.field(31, TYPE_STRING)
     """Cron expression that schedules the deletion. Generation 2 only."""
     idle_ignore_outbound: bool = betterproto2.field(32, TYPE_BOOL)
@@ -175,7 +184,7 @@ class ListVmsRequest(betterproto2.Message):
     all_contexts: bool = betterproto2.field(2, TYPE_BOOL)
     """Lists over every organisation the caller belongs to."""
     label_selector: list[str] = betterproto2.field(3, TYPE_STRING, repeated=True)
-    """Terms `key=value`; a machine must match all. Generation 2 only."""
+    """Selects by labels. Generation 2 only."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -207,7 +216,6 @@ class MachineRequirement(betterproto2.Message):
     tag: str = betterproto2.field(4, TYPE_STRING)
     met: bool = betterproto2.field(5, TYPE_BOOL)
     can_fix: bool = betterproto2.field(6, TYPE_BOOL)
-    """Whether the caller has the rights to provide it."""
     reason: str = betterproto2.field(7, TYPE_STRING)
 
 

@@ -52,9 +52,9 @@ class ResizeVmRequest(betterproto2.Message):
 
     vm_id: str = betterproto2.field(1, TYPE_STRING)
     vcpu: int = betterproto2.field(2, TYPE_UINT32)
-    """Number of virtual CPUs; 0 leaves it as it is."""
+    """Number of virtual CPUs."""
     memory_bytes: int = betterproto2.field(3, TYPE_UINT64)
-    """Bytes; 0 leaves it as it is."""
+    """Bytes."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -87,7 +87,7 @@ class SetAutoHibernateTimeoutRequest(betterproto2.Message):
 
     vm_id: str = betterproto2.field(1, TYPE_STRING)
     timeout_secs: int = betterproto2.field(2, TYPE_UINT32)
-    """Seconds; 0 switches it off."""
+    """Seconds."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -101,7 +101,7 @@ class SetDeleteAfterRequest(betterproto2.Message):
 
     vm_id: str = betterproto2.field(1, TYPE_STRING)
     delete_after_secs: int = betterproto2.field(2, TYPE_UINT64)
-    """Seconds from now; 0, with no cron expression, clears the schedule."""
+    """Seconds from now."""
     delete_after_cron: str = betterproto2.field(3, TYPE_STRING)
 
 
@@ -110,7 +110,7 @@ class SetDeleteAfterResponse(betterproto2.Message):
     """Answer to SetDeleteAfter. Generation 2 only."""
 
     delete_at_ms: int = betterproto2.field(1, TYPE_INT64)
-    """Unix time in milliseconds of the deletion; 0 when none is scheduled."""
+    """Unix time in milliseconds of the deletion."""
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -133,7 +133,6 @@ class SetBotProtectionRequest(betterproto2.Message):
 
     vm_id: str = betterproto2.field(1, TYPE_STRING)
     enabled: bool = betterproto2.field(2, TYPE_BOOL)
-    """Older, two-valued form of `mode`."""
     mode: str = betterproto2.field(3, TYPE_STRING)
 
 
@@ -147,7 +146,7 @@ class UpdateVmLabelsRequest(betterproto2.Message):
     """Request of UpdateVmLabels. Generation 2 only."""
 
     vm: str = betterproto2.field(1, TYPE_STRING)
-    """Id or name of the machine."""
+    """Id or name of the machine; wins over the older fields."""
     set: dict[str, str] = betterproto2.field(
         2, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
     )

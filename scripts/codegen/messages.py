@@ -42,7 +42,7 @@ def module_text(schema: Schema, module: Module) -> str:
     parts = [
         header(module.source),
         docstring(module.doc or f"Messages of {module.source}."),
-        "\nfrom __future__ import annotations\n\nfrom dataclasses import dataclass\n\nimport betterproto2\n",
+        f"\nfrom __future__ import annotations\n\n{_dataclasses(module)}\nimport betterproto2\n",
         _constants(module),
         _imports(schema, module),
         _tuple("__all__", names),
@@ -51,12 +51,16 @@ def module_text(schema: Schema, module: Module) -> str:
     return "".join(parts)
 
 
+def _dataclasses(module: Module) -> str:
+    secrets = any(field.secret for message in module.messages for field in message.fields)
+    return _import("dataclasses", ["dataclass", "replace"] if secrets else ["dataclass"])
+
+
 def _constants(module: Module) -> str:
     """The import of betterproto2's names for the types that the module's fields have."""
     fields = [field for message in module.messages for field in message.fields]
     names = sorted({_constant(part) for field in fields for part in (field, *(field.entry or ()))})
-    line = f"from betterproto2 import {', '.join(names)}\n"
-    return line if names else ""
+    return _import("betterproto2", names) if names else ""
 
 
 def _imports(schema: Schema, module: Module) -> str:
@@ -70,8 +74,16 @@ def _imports(schema: Schema, module: Module) -> str:
             home = schema.messages[name].module
             if home != module.name:
                 wanted.setdefault(home, set()).add(name)
-    lines = [f"from .{home} import {', '.join(sorted(names))}\n" for home, names in sorted(wanted.items())]
+    lines = [_import(f".{home}", sorted(names)) for home, names in sorted(wanted.items())]
     return "\n" + "".join(lines) if lines else ""
+
+
+def _import(module: str, names: list[str]) -> str:
+    """An import on one line, or on a line for each name when it does not fit."""
+    line = f"from {module} import {', '.join(names)}\n"
+    if len(line) <= WIDTH:
+        return line
+    return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")\n"
 
 
 def _references(message: Message) -> set[str]:
@@ -96,7 +108,20 @@ def _class(message: Message) -> str:
         parts.append(_attribute(field))
         if field.doc:
             parts.append(docstring(field.doc, "    "))
-    return "".join(parts)
+    return "".join(parts) + _repr(message)
+
+
+def _repr(message: Message) -> str:
+    """A repr of its own for a message with secrets: betterproto2's shows every field."""
+    secrets = [python_name(field.name) for field in message.fields if field.secret]
+    if not secrets:
+        return ""
+    changes = ", ".join(f'{name}=self.{name} and "[redacted]"' for name in secrets)
+    return (
+        "\n    def __repr__(self) -> str:\n"
+        f"        shown = replace(self, {changes})\n"
+        f"        return super({message.name}, shown).__repr__()\n"
+    )
 
 
 def _attribute(field: Field) -> str:
@@ -167,7 +192,7 @@ def _names_row(module: str, names: str) -> str:
         return row
     lines = [""]
     for name in names.split(" "):
-        if len(lines[-1]) + len(name) + 12 > WIDTH:
+        if len(lines[-1]) + len(name) + 11 > WIDTH:
             lines.append("")
         lines[-1] += f"{name} "
     lines[-1] = lines[-1].rstrip()
@@ -189,14 +214,16 @@ _MODULES = {{
 _HOMES = {{name: module for module, names in _MODULES.items() for name in names.split()}}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"{{__name__}}.{{name}}")
-    if name not in _HOMES:
-        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
-    value = getattr(import_module(f"{{__name__}}.{{_HOMES[name]}}"), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # A type checker would take it for a promise that any name exists.
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"{{__name__}}.{{name}}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+        value = getattr(import_module(f"{{__name__}}.{{_HOMES[name]}}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

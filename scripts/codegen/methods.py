@@ -36,7 +36,9 @@ def generate(root: Path) -> dict[str, str]:
 
 def _hint(rpc: Rpc) -> str:
     """What a type checker knows the method as."""
-    return _fold(f"    {rpc.name}: Method[", f"messages.{rpc.request}, messages.{rpc.response}", "]\n")
+    types = f"messages.{rpc.request}, messages.{rpc.response}"
+    line = f"    {rpc.name}: Method[{types}]\n"
+    return line if len(line) <= WIDTH else f"    {rpc.name}: Method[\n        {types}\n    ]\n"
 
 
 def _row(schema: Schema, rpc: Rpc) -> str:
@@ -44,14 +46,11 @@ def _row(schema: Schema, rpc: Rpc) -> str:
     for name in (rpc.request, rpc.response):
         if name not in schema.messages:
             raise SchemaError(f"{rpc.name}: no message {name} in the contract")
-    values = f'Kind.{KINDS[rpc.kind]}, "{rpc.request}", "{rpc.response}", {rpc.idempotent}'
-    return _fold(f'    "{rpc.name}": (', values, "),\n")
-
-
-def _fold(start: str, middle: str, end: str) -> str:
-    """The three on one line, or on three when they do not fit."""
-    line = start + middle + end
-    return line if len(line) <= WIDTH else f"{start}\n        {middle}\n    {end}"
+    parts = (f"Kind.{KINDS[rpc.kind]}", str(rpc.idempotent), f'"{rpc.request} {rpc.response}"')
+    line = f'    "{rpc.name}": ({", ".join(parts)}),\n'
+    if len(line) <= WIDTH:
+        return line
+    return f'    "{rpc.name}": (\n' + "".join(f"        {part},\n" for part in parts) + "    ),\n"
 
 
 _TEMPLATE = '''\
@@ -73,27 +72,29 @@ if TYPE_CHECKING:
 SERVICE = "{service}"
 """What the path of every RPC starts with."""
 
-_TABLE: dict[str, tuple[Kind, str, str, bool]] = {{
-    # name: kind, request, response, whether it may be repeated after it may have run
+_TABLE: dict[str, tuple[Kind, bool, str]] = {{
+    # name: kind, whether it may be repeated after it may have run, request and response
 {rows}}}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _TABLE:
-        raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
-    kind, *types, idempotent = _TABLE[name]
-    request, response = (getattr(messages, message) for message in types)
-    method = Method(
-        path=f"{{SERVICE}}/{{name}}",
-        kind=kind,
-        request=request,
-        response=response,
-        encode=_encoder(request),
-        decode=_decoder(response),
-        idempotent=idempotent,
-    )
-    globals()[name] = method
-    return method
+if not TYPE_CHECKING:  # A type checker would take it for a promise that any name exists.
+
+    def __getattr__(name: str) -> Any:
+        if name not in _TABLE:
+            raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
+        kind, idempotent, types = _TABLE[name]
+        request, response = (getattr(messages, message) for message in types.split())
+        method = Method(
+            path=f"{{SERVICE}}/{{name}}",
+            kind=kind,
+            request=request,
+            response=response,
+            encode=_encoder(request),
+            decode=_decoder(response),
+            idempotent=idempotent,
+        )
+        globals()[name] = method
+        return method
 
 
 def __dir__() -> list[str]:

@@ -45,6 +45,8 @@ class Field:
     """Name of the message it holds, for the kind "message"."""
     entry: tuple[Field, Field] | None = None
     """Key and value, for the kind "map"."""
+    secret: bool = False
+    """Marked `debug_redact`: no repr shows it."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,7 @@ def _field(
         optional=field.proto3_optional,
         oneof=owner.oneof_decl[field.oneof_index].name if in_oneof else None,
         message=name if kind == "message" else None,
+        secret=field.options.debug_redact,
     )
 
 
