@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from boxd.transport.http2.codes import (
@@ -98,9 +98,14 @@ class ClientEngine:
         return len(self._streams) + self._unsent
 
     @property
+    def _next_id(self) -> int:
+        """The id of the next stream to be opened: those that wait to be written come first."""
+        return self.outbound.next_id + 2 * self._unsent
+
+    @property
     def usable(self) -> bool:
         """True while new streams may be opened here at all, slots aside."""
-        return self.failure is None and self.last_stream_id is None and self.outbound.next_id < MAX_STREAM_ID - 1000
+        return self.failure is None and self.last_stream_id is None and self._next_id < MAX_STREAM_ID
 
     @property
     def has_slot(self) -> bool:
@@ -145,8 +150,8 @@ class ClientEngine:
     def close(self) -> None:
         """End the connection from our side; open streams fail. Idempotent."""
         if self.failure is None:
+            self._end(StreamFailure("closed", ErrorCode.NO_ERROR, "the connection was closed by this client"))
             self.outbound.last_words(goaway_frame(0, ErrorCode.NO_ERROR))
-            self._end(StreamFailure("lost", ErrorCode.NO_ERROR, "the connection was closed by this client"))
 
     # -- called by Stream
 
@@ -203,23 +208,24 @@ class ClientEngine:
             raise StreamFault(ErrorCode.PROTOCOL_ERROR, "the server sent DATA before HEADERS")
         return stream
 
-    def on_headers_block(self, stream_id: int, headers: Headers, end_stream: bool) -> None:
+    def on_headers_block(self, stream_id: int, headers: Headers, end_stream: bool) -> bool:
+        """False when the stream is over and nobody wanted them."""
         stream = self._find(stream_id)
         if stream is None:
-            return
+            return False
         if stream.response_started:
             if not end_stream:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, "the server sent trailers that do not end the stream")
             check_fields(headers)
             self.end_stream(stream, headers)
-            return
+            return True
         status, fields = split_status(headers)
         check_fields(fields)
         if status < 200 and status >= 100:
             stream.informational += 1
             if end_stream or stream.informational > MAX_INFORMATIONAL:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the server sent no final response after {status}")
-            return
+            return True
         stream.response_started = True
         stream.content_length = content_length(fields)
         stream.events.on_headers(status, fields, end_stream)
@@ -227,6 +233,7 @@ class ClientEngine:
             # The length of a response to HEAD, or a 304, describes a body that is not sent.
             stream.content_length = None
             self.end_stream(stream, [])
+        return True
 
     def end_stream(self, stream: Stream, trailers: Headers) -> None:
         """END_STREAM came."""
@@ -245,7 +252,7 @@ class ClientEngine:
         stream = self._find(stream_id)
         if stream is not None:
             message = f"the server reset the stream: {error_name(code)}"
-            refused = code == ErrorCode.REFUSED_STREAM
+            refused = code == ErrorCode.REFUSED_STREAM and not stream.response_started
             self._fail(stream, StreamFailure("reset", code, message, unprocessed=refused))
 
     def on_settings(self, values: list[tuple[int, int]]) -> None:
@@ -271,9 +278,8 @@ class ClientEngine:
         reason = f"the server is going away: {error_name(code)}"
         if debug:
             reason += f" {debug[:128].decode('latin-1')!r}"
-        failure = StreamFailure("goaway", code, reason, unprocessed=True)
-        self._fail_all(failure, [s for s in self._streams.values() if s.id > last_stream_id])
-        self._fail_unsent(failure)
+        for stream in [s for s in self._streams.values() if s.id > last_stream_id] + self.outbound.unsent():
+            self._fail(stream, StreamFailure("goaway", code, reason, unprocessed=not stream.response_started))
         self._events.on_goaway()
 
     def on_window_update(self, stream_id: int, increment: int) -> None:
@@ -346,28 +352,22 @@ class ClientEngine:
         self._forget(stream)
         stream.events.on_failure(failure)
 
-    def _fail_all(self, failure: StreamFailure, streams: list[Stream]) -> None:
-        for stream in streams:
-            self._fail(stream, failure)
-
-    def _fail_unsent(self, failure: StreamFailure) -> None:
-        self._fail_all(failure, self.outbound.unsent())
-
     def _end(self, failure: StreamFailure) -> None:
         if self.failure is not None:
             return
         self.failure = failure
-        self._fail_all(failure, list(self._streams.values()))
-        never_sent = StreamFailure(failure.kind, failure.code, failure.message, True, failure.cause)
-        self._fail_unsent(never_sent)
+        for stream in list(self._streams.values()):
+            self._fail(stream, failure)
+        for stream in self.outbound.unsent():
+            self._fail(stream, replace(failure, unprocessed=True))
 
     def _fault(self, fault: ConnectionFault) -> None:
         if isinstance(fault, NotHTTP2Fault):
-            self.outbound.last_words(b"")
             self._end(StreamFailure("not-http2", fault.code, fault.message))
+            self.outbound.last_words(b"")
         else:
-            self.outbound.last_words(goaway_frame(0, fault.code, fault.message.encode()[:128]))
             self._end(StreamFailure("protocol", fault.code, fault.message))
+            self.outbound.last_words(goaway_frame(0, fault.code, fault.message.encode()[:128]))
 
     def _apply(self, name: int, value: int) -> None:
         """One parameter of the peer's SETTINGS (section 6.5.2); unknown ones mean nothing to us."""

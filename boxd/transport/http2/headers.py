@@ -28,6 +28,8 @@ _KNOWN_NAMES_LIMIT = 512
 
 #: Blocks that a cache keeps; calls to one server need a handful.
 _CACHE_LIMIT = 128
+#: Bytes of the largest block that is kept: those of calls are far smaller, and 128 of a hostile server's are not much.
+_CACHED_BLOCK_SIZE = 1_024
 
 
 class HeaderEncoder:
@@ -43,9 +45,9 @@ class HeaderEncoder:
         key = tuple(headers)
         block = self._blocks.get(key)
         if block is None:
-            before = _state(self._encoder)
+            before = _TableState(self._encoder)
             block = self._encoder.encode(headers)
-            _keep(self._blocks, key, block, changed=_state(self._encoder) != before or _resizes(block))
+            _keep(self._blocks, key, block, block=block, changed=before.changed() or _resizes(block))
         return block
 
     def set_table_size(self, size: int) -> None:
@@ -54,10 +56,21 @@ class HeaderEncoder:
         self._blocks.clear()
 
 
-def _state(coder: hpack.Encoder | hpack.Decoder) -> tuple[int, int]:
-    """What tells one state of a dynamic table from the next: its newest entry, and how many there are."""
-    entries = coder.header_table.dynamic_entries
-    return (id(entries[0]), len(entries)) if entries else (0, 0)
+class _TableState:
+    """A dynamic table at one moment, told from the next by its newest entry and how many there are. The entry itself
+    is kept, not its `id`: once it is evicted, that of a later one may be the same."""
+
+    __slots__ = ("_entries", "_length", "_newest")
+
+    def __init__(self, coder: hpack.Encoder | hpack.Decoder) -> None:
+        self._entries = coder.header_table.dynamic_entries
+        self._length = len(self._entries)
+        self._newest = self._entries[0] if self._entries else None
+
+    def changed(self) -> bool:
+        """Whether the table is another by now."""
+        entries = self._entries
+        return len(entries) != self._length or (entries[0] if entries else None) is not self._newest
 
 
 def _resizes(block: bytes) -> bool:
@@ -65,11 +78,11 @@ def _resizes(block: bytes) -> bool:
     return bool(block) and block[0] & 0xE0 == 0x20
 
 
-def _keep(cache: dict[_K, _V], key: _K, value: _V, *, changed: bool) -> None:
+def _keep(cache: dict[_K, _V], key: _K, value: _V, *, block: bytes, changed: bool) -> None:
     """Keep what was made with an unchanged table; what came before a change is void."""
     if changed or len(cache) >= _CACHE_LIMIT:
         cache.clear()
-    if not changed:
+    if not changed and len(block) <= _CACHED_BLOCK_SIZE:
         cache[key] = value
 
 
@@ -109,9 +122,9 @@ class HeaderBlockReader:
         self.stream_id = 0
         headers = self._decoded.get(block)
         if headers is None:
-            before = _state(self._decoder)
+            before = _TableState(self._decoder)
             headers = self._decode(block)
-            _keep(self._decoded, block, headers, changed=_state(self._decoder) != before or _resizes(block))
+            _keep(self._decoded, block, headers, block=block, changed=before.changed() or _resizes(block))
         return headers
 
     def _decode(self, block: bytes) -> Headers:

@@ -20,8 +20,8 @@ from boxd.transport.http2.stream import Stream
 
 #: A frame of body is at most this long even where the peer takes more, so that streams share the connection.
 MAX_DATA_FRAME = 1 << 16
-#: Control frames that may wait when another answer is due. A peer that does not read and asks on attacks us.
-MAX_CONTROL_FRAMES = 1_000
+#: Answers to PING and SETTINGS that may wait to be written. A peer that does not read and asks on attacks us.
+MAX_ANSWERS = 1_000
 
 
 class Outbound:
@@ -30,6 +30,7 @@ class Outbound:
     def __init__(self, opened: Callable[[Stream], None]) -> None:
         self._encoder = HeaderEncoder()
         self._control: list[bytes] = []
+        self._answers = 0
         self._opening: deque[Stream] = deque()
         self._ready: deque[Stream] = deque()
         self._opened = opened
@@ -50,8 +51,9 @@ class Outbound:
 
     def answer(self, frame: bytes) -> None:
         """Queue a control frame that the peer made us send, as many as it likes: hence the bound."""
-        if len(self._control) >= MAX_CONTROL_FRAMES:
+        if self._answers >= MAX_ANSWERS:
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the server demands more answers than it reads")
+        self._answers += 1
         self._control.append(frame)
 
     def last_words(self, frame: bytes) -> None:
@@ -86,6 +88,7 @@ class Outbound:
         """The bytes to write now: about `limit` of them at most, empty when there is nothing."""
         parts = self._control
         self._control = []
+        self._answers = 0
         while self._opening:
             parts.append(self._headers(self._opening.popleft()))
         ready = self._ready

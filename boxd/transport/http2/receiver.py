@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from boxd.transport.http2.codes import (
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
     from boxd.transport.http2.engine import ClientEngine
 
 #: Frames in a row that bring nothing (empty DATA, PING, SETTINGS, WINDOW_UPDATE and the like) before the
-#: connection is given up: a flood, not a slow server.
+#: connection is given up, if they came within `FLOOD_PERIOD` seconds: a flood, not the PINGs of an idle day.
 MAX_BARREN_FRAMES = 10_000
+FLOOD_PERIOD = 60.0
 
 _U32 = struct.Struct(">I")
 _FIXED_LENGTH = {PRIORITY: 5, RST_STREAM: 4, PING: 8, WINDOW_UPDATE: 4}
@@ -57,6 +59,7 @@ class Receiver:
         self._body_stream: Stream | None = None
         self._body_end = False
         self._barren = 0
+        self._barren_since = time.monotonic()
 
     def feed(self, data: bytes) -> None:
         """Handle all frames that are complete in what came so far."""
@@ -131,7 +134,10 @@ class Receiver:
     def _padded_data(self, stream_id: int, flags: int, payload: bytes) -> None:
         stream = self._account(stream_id, len(payload))
         body = _unpad(payload)
-        self._barren = 0
+        if body:
+            self._barren = 0
+        else:
+            self._count_barren()
         if stream is None:
             return
         stream.received += len(body)
@@ -201,8 +207,10 @@ class Receiver:
             self._blocks.add(payload)
         if flags & FLAG_END_HEADERS:
             end_stream = self._blocks.end_stream
-            self._barren = 0
-            self._engine.on_headers_block(stream_id, self._blocks.finish(), end_stream)
+            if self._engine.on_headers_block(stream_id, self._blocks.finish(), end_stream):
+                self._barren = 0
+            else:
+                self._count_barren()
 
     def _control_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         engine = self._engine
@@ -227,6 +235,10 @@ class Receiver:
     def _count_barren(self) -> None:
         self._barren += 1
         if self._barren > MAX_BARREN_FRAMES:
+            start, self._barren_since = self._barren_since, time.monotonic()
+            self._barren = 0
+            if self._barren_since - start > FLOOD_PERIOD:
+                return
             raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the server floods us with frames that bring nothing")
 
     def made_progress(self) -> None:
