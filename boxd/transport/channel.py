@@ -16,7 +16,7 @@ from boxd.transport.dial import DialOptions, dial
 from boxd.transport.errors import ConnectionLost, DeadlineExceeded, HeadersTooLarge, RpcError, StreamRefused
 from boxd.transport.forks import on_fork
 from boxd.transport.grpc import GrpcProtocol
-from boxd.transport.http2.engine import EngineOptions
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
 from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
 from boxd.transport.method import Method

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import anyio
 
-from boxd.transport.http2.engine import ClientEngine, EngineOptions
+from boxd.transport.http2.engine import ClientEngine
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 from boxd.transport.runtime import Runtime, Signal
 from boxd.transport.wire import Wire

@@ -18,8 +18,8 @@ from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions, dial
 from boxd.transport.errors import ConnectFailed, DeadlineExceeded, RpcError
 from boxd.transport.http2.codes import ErrorCode
-from boxd.transport.http2.engine import EngineOptions
 from boxd.transport.http2.errors import StreamFailure
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Runtime, Signal

@@ -11,7 +11,7 @@ import anyio
 from boxd.transport.connection import Connection
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import ChannelClosed, DeadlineExceeded, RpcError, WrongLoop
-from boxd.transport.http2.engine import EngineOptions
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.runtime import Runtime, Signal, current_runtime
 from boxd.transport.wire import Wire
 

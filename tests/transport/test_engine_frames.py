@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from boxd.transport.http2.engine import EngineOptions
+from boxd.transport.http2.options import EngineOptions
 from tests.fixtures import frames as f
 from tests.fixtures.pair import RESPONSE, TRAILERS, RawPeer
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hpack
 import pytest
 
-from boxd.transport.http2.engine import EngineOptions
 from boxd.transport.http2.headers import MAX_CONTINUATIONS
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
 from tests.fixtures import frames as f
 from tests.fixtures.pair import REQUEST, RESPONSE, TRAILERS, RawPeer, Recorder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from boxd.transport.http2.codes import (
@@ -27,6 +27,7 @@ from boxd.transport.http2.frames import (
     window_update_frame,
 )
 from boxd.transport.http2.headers import check_fields, content_length, split_status
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.outbound import Outbound
 from boxd.transport.http2.receiver import Receiver
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
@@ -35,18 +36,6 @@ from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 ASSUMED_CONCURRENT_STREAMS = 100
 #: Informational (1xx) responses a server may send before the final one.
 MAX_INFORMATIONAL = 16
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Limits that a client announces. Sizes are bytes."""
-
-    stream_window: int = 4 << 20
-    """Body bytes a server may send on one stream before the user takes some."""
-    connection_window: int = 16 << 20
-    """The same over all streams; returned on receipt, so that a slow stream does not hold up the others."""
-    max_frame_size: int = 1 << 18
-    max_header_list_size: int = 1 << 16
 
 
 class EngineEvents(Protocol):
