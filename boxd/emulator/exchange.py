@@ -1,0 +1,177 @@
+"""`POST /api/v1/auth/token`: an API key for a token, over a small HTTP/1.1 server (RFC 9112)."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import h11
+
+from .tokens import Tokens
+
+PATH = "/api/v1/auth/token"
+
+_LARGEST_BODY = 16 * 1024
+_IDLE_SECONDS = 30.0
+
+
+class RateLimit:
+    """At most `requests` per `window` seconds for one source address."""
+
+    def __init__(self, requests: int, window: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._requests = requests
+        self._window = window
+        self._clock = clock
+        self._seen: dict[str, collections.deque[float]] = {}
+
+    def wait(self, source: str) -> float:
+        """0 when a request of `source` may pass now (it is counted), else the seconds to wait."""
+        now = self._clock()
+        seen = self._seen.setdefault(source, collections.deque())
+        while seen and seen[0] <= now - self._window:
+            seen.popleft()
+        if len(seen) >= self._requests:
+            return seen[0] + self._window - now
+        seen.append(now)
+        return 0.0
+
+
+class Answer(Exception):
+    """The response to a request: a status, a JSON body and more headers."""
+
+    def __init__(self, status: int, body: dict[str, Any], headers: tuple[tuple[str, str], ...] = ()) -> None:
+        super().__init__(status)
+        self.status = status
+        self.body = body
+        self.headers = headers
+
+
+def _refuse(status: int, text: str, *headers: tuple[str, str]) -> Answer:
+    return Answer(status, {"error": text}, headers)
+
+
+class Exchange:
+    """The server of the token exchange."""
+
+    def __init__(self, tokens: Tokens, seconds: int, limit: RateLimit) -> None:
+        self._tokens = tokens
+        self._seconds = seconds
+        self._limit = limit
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; returns the port."""
+        self._server = await asyncio.start_server(self._accept, host, port)
+        listening: int = self._server.sockets[0].getsockname()[1]
+        return listening
+
+    async def close(self) -> None:
+        """Stop listening and drop the connections. Idempotent."""
+        if self._server is None:
+            return
+        self._server.close()
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(self._connections)
+        self._server = None
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._serve(reader, writer)
+        except (ConnectionError, asyncio.TimeoutError, h11.RemoteProtocolError):
+            # The client is gone, silent or speaks something else; there is nobody to tell.
+            return
+        except asyncio.CancelledError:
+            # `close` ends the connections. Passing this on would make asyncio.streams log it as an error.
+            return
+        finally:
+            self._connections.discard(task)
+            writer.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h11.Connection(h11.SERVER)
+        source = str(writer.get_extra_info("peername")[0])
+        while True:
+            try:
+                request, body = await self._request(connection, reader)
+                if request is None:
+                    return
+                answer = self._answer(request, body, source)
+            except Answer as refusal:
+                answer = refusal
+            except h11.RemoteProtocolError:
+                answer = _refuse(400, "this is not an HTTP/1.1 request")
+            await self._respond(connection, writer, answer)
+            if connection.our_state is not h11.DONE or connection.their_state is not h11.DONE:
+                return
+            connection.start_next_cycle()
+
+    async def _request(
+        self, connection: h11.Connection, reader: asyncio.StreamReader
+    ) -> tuple[h11.Request | None, bytes]:
+        request: h11.Request | None = None
+        body = bytearray()
+        while True:
+            event = connection.next_event()
+            if event is h11.NEED_DATA:
+                data = await asyncio.wait_for(reader.read(65536), _IDLE_SECONDS)
+                connection.receive_data(data)
+            elif isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+                if len(body) > _LARGEST_BODY:
+                    raise _refuse(413, f"the body is larger than {_LARGEST_BODY} bytes")
+            elif isinstance(event, h11.EndOfMessage):
+                return request, bytes(body)
+            else:
+                return None, b""
+
+    def _answer(self, request: h11.Request, body: bytes, source: str) -> Answer:
+        if request.target.partition(b"?")[0] != PATH.encode():
+            raise _refuse(404, f"there is nothing here; tokens are at {PATH}")
+        if request.method != b"POST":
+            raise _refuse(405, "use POST", ("allow", "POST"))
+        wait = self._limit.wait(source)
+        if wait > 0:
+            raise _refuse(429, "too many exchanges from this address", ("retry-after", str(int(wait) + 1)))
+        try:
+            key = json.loads(body)["api_key"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise _refuse(400, 'the body must be {"api_key": KEY} as JSON') from None
+        if not isinstance(key, str):
+            raise _refuse(400, "`api_key` must be a string")
+        if not self._tokens.key_is_valid(key):
+            raise _refuse(401, "invalid or expired API key")
+        token, expires_at = self._tokens.issue(self._seconds)
+        return Answer(200, {"token": token, "expires_at": expires_at, "user_id": self._tokens.user_id})
+
+    async def _respond(
+        self, connection: h11.Connection, writer: asyncio.StreamWriter, answer: Answer
+    ) -> None:
+        content = json.dumps(answer.body).encode()
+        headers = [
+            ("content-type", "application/json"),
+            ("content-length", str(len(content))),
+            *answer.headers,
+        ]
+        if connection.their_state not in (h11.DONE, h11.MUST_CLOSE):
+            # The rest of the request is not read, so the connection cannot be used again.
+            headers.append(("connection", "close"))
+        events = (
+            h11.Response(status_code=answer.status, headers=headers),
+            h11.Data(data=content),
+            h11.EndOfMessage(),
+        )
+        for event in events:
+            writer.write(connection.send(event) or b"")
+        await asyncio.wait_for(writer.drain(), _IDLE_SECONDS)

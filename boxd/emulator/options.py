@@ -1,0 +1,53 @@
+"""What can be set when an emulator is started."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True)
+class Options:
+    """The emulator's settings; the defaults behave as the public service is described."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on. Anything but a loopback address lets the network run commands on this machine."""
+    port: int = 0
+    """Port of the gRPC endpoint; 0 takes a free one."""
+    exchange_port: int = 0
+    """Port of the token exchange; 0 takes a free one."""
+    state: str | None = None
+    """Directory of the boxes' disks; None: a temporary one, removed at the end."""
+    sandbox: str = "auto"
+    """`auto`, `namespaces` or `plain`."""
+    api_key: str = field(default_factory=lambda: "bxd_" + secrets.token_hex(20), repr=False)
+    """The key that the token exchange accepts."""
+    user_id: str = "local-user"
+    """The user that the key and the tokens belong to."""
+    orgs: tuple[str, ...] = ("local",)
+    """Names of the organizations that the user is in."""
+    zone: str = "boxd.sh"
+    """The domain of the boxes' URLs."""
+    default_image: str = "ubuntu:latest"
+    """The image of a box that names none. Whatever the image, a box shows the host's files."""
+    max_boxes: int = 10
+    """Boxes at once; beyond it, creation is RESOURCE_EXHAUSTED."""
+    transfer_limit: int = 100 * MIB
+    """Largest file of an upload or a unary download, in bytes."""
+    token_seconds: int = 3600
+    """Life of a token from the exchange."""
+    exchange_requests: int = 30
+    """Token exchanges that one source address may make per `exchange_window`."""
+    exchange_window: float = 60.0
+    """Seconds over which exchanges are counted."""
+    kill_grace: float = 2.0
+    """Seconds between SIGTERM and SIGKILL for the command of a cancelled exec."""
+    generation: int = 2
+    """2: the newer API; 1: its additions answer UNIMPLEMENTED, as an old server does."""
+    get_by_name: bool = True
+    """GetVm takes a name too; False: ids only, as an old server does."""
+    sdk_latest: str = ""
+    """Value of the header `x-boxd-py-sdk-latest` on every response; empty: no such header."""

@@ -1,0 +1,108 @@
+"""One emulator from start to end: sandbox, boxes, gRPC server and token exchange on one asyncio loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+
+from grpclib.server import Server
+
+from .exchange import PATH, Exchange, RateLimit
+from .machines import Boxes
+from .options import Options
+from .sandbox import open_sandbox
+from .server import make_server
+from .service import Service
+from .tokens import Tokens
+
+_TOKEN_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Local:
+    """Where a running emulator is, and the credentials that it accepts."""
+
+    api_url: str
+    """The gRPC endpoint: `http://127.0.0.1:PORT`."""
+    exchange_url: str
+    """Where an API key is exchanged for a token."""
+    api_key: str = field(repr=False)
+    """The key that the exchange accepts."""
+    token: str = field(repr=False)
+    """A token that is good for 24 hours."""
+    sandbox: str
+    """`namespaces` or `plain`."""
+    limits: tuple[str, ...]
+    """What the sandbox does not guarantee, one sentence each."""
+
+
+class Emulator:
+    """An emulator on the running loop. `async with Emulator(options) as local:`."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = Options() if options is None else options
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Local:
+        async with contextlib.AsyncExitStack() as stack:
+            local = await self._start(stack)
+            self._stack = stack.pop_all()
+        return local
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> Local:
+        options = self.options
+        state, temporary = _state_directory(options.state)
+        if temporary:
+            stack.callback(shutil.rmtree, state, True)
+        sandbox = await open_sandbox(state, remove_at_end=temporary, kind=options.sandbox)
+        boxes = Boxes(sandbox, options)
+        stack.push_async_callback(boxes.close)
+        service = Service(boxes, options)
+        stack.push_async_callback(service.drain)
+        tokens = Tokens(options.api_key, options.user_id)
+        limit = RateLimit(options.exchange_requests, options.exchange_window)
+        exchange = Exchange(tokens, options.token_seconds, limit)
+        stack.push_async_callback(exchange.close)
+        exchange_port = await exchange.start(options.host, options.exchange_port)
+        server = make_server(service, tokens, options)
+        stack.push_async_callback(_close_server, server)
+        await server.start(options.host, options.port)
+        port = _port_of(server)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        return Local(
+            api_url=f"http://{host}:{port}",
+            exchange_url=f"http://{host}:{exchange_port}{PATH}",
+            api_key=options.api_key,
+            token=tokens.issue(_TOKEN_SECONDS)[0],
+            sandbox=sandbox.name,
+            limits=sandbox.limits,
+        )
+
+
+async def _close_server(server: Server) -> None:
+    server.close()
+    await server.wait_closed()
+
+
+def _port_of(server: Server) -> int:
+    """The port that the server listens on; grpclib keeps its socket to itself."""
+    listening = server._server
+    assert isinstance(listening, asyncio.Server)
+    port: int = listening.sockets[0].getsockname()[1]
+    return port
+
+
+def _state_directory(wanted: str | None) -> tuple[str, bool]:
+    """The directory for the disks, and whether it is a temporary one."""
+    if wanted is None:
+        return tempfile.mkdtemp(prefix="boxd-emulator-"), True
+    path = os.path.abspath(wanted)
+    os.makedirs(path, mode=0o700, exist_ok=True)
+    return path, False

@@ -1,0 +1,120 @@
+"""What a box's machine is: the interface that the two kinds of sandbox fulfil.
+
+A `Sandbox` owns the disks and the running machines of all boxes of one emulator. A `Machine` is
+one booted box: it starts processes and opens files. Both are used from one asyncio loop.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .process import Process
+
+HOME = "/home/boxd"
+"""The machine user's home; relative paths in file transfers start here."""
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The search path of a command in a box."""
+
+
+class SandboxError(Exception):
+    """The host refused what a box needs; the text says what, for the person who runs the emulator."""
+
+
+@dataclass(frozen=True)
+class Spawn:
+    """A program to start in a box.
+
+    `argv` is the program and its arguments, `env` is added to the box's own environment, `cwd` is a
+    directory of the box, and `tty` is the terminal's size (columns, rows) or None for three pipes.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = HOME
+    tty: tuple[int, int] | None = None
+
+
+@dataclass
+class Download:
+    """An open regular file of a box: `fd` is at its start and owned by the caller, `size` in bytes."""
+
+    fd: int
+    size: int
+
+
+@dataclass
+class Upload:
+    """A file that is being written into a box under a temporary name.
+
+    `fd` takes the bytes and belongs to the caller. `commit()` puts the file in place of its destination at once; `abort()` removes it. Exactly one of them is called.
+    """
+
+    fd: int
+    commit: Callable[[], Awaitable[None]]
+    abort: Callable[[], Awaitable[None]]
+
+
+class Machine(abc.ABC):
+    """One booted box."""
+
+    @abc.abstractmethod
+    async def spawn(self, spawn: Spawn) -> Process:
+        """Start a program; raises `OSError` as execve(2) does."""
+
+    @abc.abstractmethod
+    async def open_read(self, path: str) -> Download:
+        """Open a regular file of the box for reading, with the machine user's rights; raises `OSError`."""
+
+    @abc.abstractmethod
+    async def open_write(self, path: str) -> Upload:
+        """Begin writing a file of the box, making missing parent directories; raises `OSError`."""
+
+    @abc.abstractmethod
+    async def freeze(self) -> None:
+        """Stop every process of the box where it stands."""
+
+    @abc.abstractmethod
+    async def thaw(self) -> None:
+        """Let the processes that `freeze` stopped go on."""
+
+    @abc.abstractmethod
+    async def kill(self) -> None:
+        """Power off: end every process of the box. The disk stays. Idempotent."""
+
+    @property
+    @abc.abstractmethod
+    def alive(self) -> bool:
+        """False once the machine is off, also when it died by itself."""
+
+
+class Sandbox(abc.ABC):
+    """Where boxes live."""
+
+    name: str
+    """`namespaces` or `plain`."""
+
+    limits: tuple[str, ...]
+    """What this sandbox does not guarantee, one sentence each; shown when the emulator starts."""
+
+    @abc.abstractmethod
+    async def prepare(self, box: str, hostname: str) -> None:
+        """Make an empty disk for the box."""
+
+    @abc.abstractmethod
+    async def copy(self, source: str, target: str, hostname: str) -> None:
+        """Make the disk of `target` a copy of the disk of `source`."""
+
+    @abc.abstractmethod
+    async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> Machine:
+        """Start a machine on the box's disk; `env` is the environment of everything that it runs."""
+
+    @abc.abstractmethod
+    async def delete(self, box: str) -> None:
+        """Remove the box's disk. Its machine must be off."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """End all machines and helpers; with a temporary state, remove the disks. Idempotent."""

@@ -1,0 +1,286 @@
+"""The first process of a box: it starts commands, opens files and reaps what ends.
+
+It is forked by the supervisor, builds the box's file system, moves itself into a user namespace of
+its own (which locks those mounts) and then serves requests from one socket. When the socket ends, so does it, and the kernel ends the rest of the box.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import termios
+import time
+from collections.abc import Callable
+from typing import Any
+
+from . import inside, linux, rootfs, wire
+
+_STOP_SECONDS = 1.0
+
+Reply = tuple[wire.Message, tuple[int, ...]]
+
+
+def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: socket.socket) -> None:
+    """Become the box's machine; returns when the emulator has closed its end of `sock`."""
+    linux.die_with_parent(signal.SIGKILL)
+    os.umask(0o022)
+    linux.unshare(linux.CLONE_NEWNS)
+    rootfs.enter(plan, disk)
+    _enter_user_namespace()
+    linux.set_hostname(hostname)
+    rootfs.name_box(hostname)
+    linux.drop_bounding_capabilities()
+    linux.forbid_new_privileges()
+    # Programs of the box with the same user number must not reach this process through /proc/1.
+    linux.set_dumpable(False)
+    Machine(plan, env, sock).serve()
+
+
+def _enter_user_namespace() -> None:
+    """Enter a new user namespace that knows the same users as the one outside.
+
+    The maps are written by a child that stays outside, since only there is the right to map more than one user.
+    """
+    with open("/proc/self/uid_map", encoding="utf-8") as source:
+        users = _identity(source.read())
+    with open("/proc/self/gid_map", encoding="utf-8") as source:
+        groups = _identity(source.read())
+    go_read, go_write = os.pipe()
+    linux.set_dumpable(True)
+    child = os.fork()
+    if child == 0:
+        os.read(go_read, 1)
+        failed = 0
+        try:
+            for name, content in (("uid_map", users), ("gid_map", groups)):
+                with open(f"/proc/1/{name}", "w", encoding="utf-8") as target:
+                    target.write(content)
+        except OSError as error:
+            failed = error.errno or 1
+        os._exit(failed)
+    kinds = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+    linux.unshare(kinds)
+    # unshare changed the credentials, which closes /proc/1 to the child.
+    linux.set_dumpable(True)
+    os.write(go_write, b".")
+    os.close(go_read)
+    os.close(go_write)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code != 0:
+        raise OSError(code, f"user namespace map: {os.strerror(code)}")
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+
+
+def _identity(current: str) -> str:
+    rows = [line.split() for line in current.splitlines()]
+    return "".join(f"{inner} {inner} {count}\n" for inner, _, count in rows)
+
+
+class Machine:
+    """Serves one box's socket, one request at a time."""
+
+    def __init__(self, plan: rootfs.Plan, env: dict[str, str], sock: socket.socket) -> None:
+        self._plan = plan
+        self._env = env
+        self._sock = sock
+        self._numbers: dict[int, int] = {}
+        self._pids: dict[int, int] = {}
+        self._stopped_before: set[int] = set()
+        self._uploads = inside.Uploads(plan.user, plan.group)
+        self._operations: dict[str, Callable[[wire.Message, list[int]], Reply]] = {
+            "spawn": self._spawn,
+            "signal": self._signal,
+            "release": self._release,
+            "freeze": self._freeze,
+            "thaw": self._thaw,
+            "open-read": self._open_read,
+            "open-write": self._open_write,
+            "commit": self._commit,
+            "abort": self._abort,
+        }
+
+    def serve(self) -> None:
+        """Answer requests and report exits until the other end is gone."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        wire.send(self._sock, {"event": "ready"})
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                self._reap()
+            if self._sock.fileno() in ready:
+                request = wire.receive(self._sock)
+                if request is None:
+                    return
+                self._answer(*request)
+
+    def _answer(self, request: wire.Message, fds: list[int]) -> None:
+        reply: wire.Message
+        out: tuple[int, ...] = ()
+        try:
+            reply, out = self._operations[request["op"]](request, fds)
+        except OSError as error:
+            reply = {"errno": error.errno or 5, "error": error.strerror or str(error)}
+        finally:
+            for fd in fds:
+                os.close(fd)
+        wire.send(self._sock, {"id": request["id"], **reply}, out)
+        for fd in out:
+            os.close(fd)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            number = self._numbers.pop(pid, None)
+            if number is not None:
+                code = os.waitstatus_to_exitcode(status)
+                wire.send(
+                    self._sock,
+                    {"event": "exit", "process": number, "code": code if code >= 0 else 128 - code},
+                )
+
+    def _spawn(self, request: wire.Message, fds: list[int]) -> Reply:
+        master, files = -1, fds
+        if request["tty"] is not None:
+            master, slave = os.openpty()
+            columns, rows = request["tty"]
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            os.fchown(slave, self._plan.user, -1)
+            fds.append(slave)
+            files = [slave, slave, slave]
+        report_read, report_write = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            self._become(request, files, master >= 0, report_write)
+        os.close(report_write)
+        with open(report_read, "rb") as source:
+            failure = source.read()
+        if failure:
+            os.waitpid(pid, 0)
+            if master >= 0:
+                os.close(master)
+            code = int(failure)
+            raise OSError(code, os.strerror(code))
+        number = request["id"]
+        self._numbers[pid], self._pids[number] = number, pid
+        return {"pid": pid}, (master,) if master >= 0 else ()
+
+    def _become(self, request: wire.Message, files: list[int], terminal: bool, report: int) -> None:
+        """Turn this fresh child into the program; never returns."""
+        try:
+            os.setsid()
+            for number, fd in enumerate(files[:3]):
+                os.dup2(fd, number)
+            if terminal:
+                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            signal.set_wakeup_fd(-1)
+            for name in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
+                signal.signal(name, signal.SIG_DFL)
+            if self._plan.user != 0:
+                os.setgroups([])
+                os.setresgid(self._plan.group, self._plan.group, self._plan.group)
+                os.setresuid(self._plan.user, self._plan.user, self._plan.user)
+            env = {**self._env, **request["env"]}
+            try:
+                os.chdir(request["cwd"])
+            except OSError:
+                # A home that was removed must not make the box unusable.
+                os.chdir("/")
+            os.execvpe(request["argv"][0], request["argv"], env)
+        except OSError as error:
+            os.write(report, str(error.errno).encode())
+        finally:
+            os._exit(127)
+
+    def _signal(self, request: wire.Message, fds: list[int]) -> Reply:
+        pid = self._pids.get(request["process"])
+        # After the leader's end its group may live on, unless the number belongs to a new command by now.
+        if pid is not None and self._numbers.get(pid, request["process"]) == request["process"]:
+            try:
+                os.killpg(pid, request["signal"])
+            except ProcessLookupError:
+                del self._pids[request["process"]]
+        return {}, ()
+
+    def _release(self, request: wire.Message, fds: list[int]) -> Reply:
+        self._pids.pop(request["process"], None)
+        return {}, ()
+
+    def _freeze(self, request: wire.Message, fds: list[int]) -> Reply:
+        self._stopped_before = {pid for pid, (state, _) in _processes().items() if state in "Tt"}
+        try:
+            os.kill(-1, signal.SIGSTOP)
+        except ProcessLookupError:
+            # An idle box has nothing to stop.
+            return {}, ()
+        # The kernel tells nobody but a parent of a stop, so look until all stand still.
+        until = time.monotonic() + _STOP_SECONDS
+        while any(state in "RSD" for state, _ in _processes().values()) and time.monotonic() < until:
+            time.sleep(0.001)
+        return {}, ()
+
+    def _thaw(self, request: wire.Message, fds: list[int]) -> Reply:
+        table = _processes()
+        # Children first: a shell that wakes must find its jobs running, or it would report them stopped.
+        for pid in sorted(table, key=lambda pid: _depth(pid, table), reverse=True):
+            if pid not in self._stopped_before:
+                try:
+                    os.kill(pid, signal.SIGCONT)
+                except ProcessLookupError:
+                    continue
+        self._stopped_before = set()
+        return {}, ()
+
+    def _open_read(self, request: wire.Message, fds: list[int]) -> Reply:
+        fd, size = inside.open_read(request["path"], self._plan.user, self._plan.group)
+        return {"size": size}, (fd,)
+
+    def _open_write(self, request: wire.Message, fds: list[int]) -> Reply:
+        return {}, (self._uploads.begin(request["id"], request["path"]),)
+
+    def _commit(self, request: wire.Message, fds: list[int]) -> Reply:
+        self._uploads.commit(request["upload"])
+        return {}, ()
+
+    def _abort(self, request: wire.Message, fds: list[int]) -> Reply:
+        self._uploads.abort(request["upload"])
+        return {}, ()
+
+
+def _processes() -> dict[int, tuple[str, int]]:
+    """State letter and parent of every process of the box but this one."""
+    table: dict[int, tuple[str, int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            try:
+                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as source:
+                    fields: list[Any] = source.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            table[int(name)] = (fields[0], int(fields[1]))
+    return table
+
+
+def _depth(pid: int, table: dict[int, tuple[str, int]]) -> int:
+    depth = 0
+    while pid in table and depth < 10000:
+        pid = table[pid][1]
+        depth += 1
+    return depth

@@ -1,0 +1,76 @@
+"""Choosing the sandbox by trying: the first kind that runs a command in a box is taken."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import base
+from .namespaces import NamespaceSandbox
+from .plain import PlainSandbox
+
+_PROBE = "probe"
+
+
+async def open_sandbox(state: str, *, remove_at_end: bool, kind: str = "auto") -> base.Sandbox:
+    """A working sandbox over the directory `state`.
+
+    `kind` is "auto", "namespaces" (an error when the kernel refuses them) or "plain". `remove_at_end` removes `state` with everything in it at the end.
+    Raises `SandboxError` with the reason when the wanted kind does not work here.
+    """
+    refusals: list[str] = []
+    if kind != "plain":
+        for privileged, whole, in_memory in _candidates():
+            try:
+                return await _try_namespaces(state, privileged, whole, in_memory, remove_at_end)
+            except (base.SandboxError, OSError) as error:
+                rights = "root" if privileged else "user namespace"
+                refusals.append(f"{rights}: {error}")
+    if kind == "namespaces":
+        raise base.SandboxError("this machine gives no isolated boxes: " + "; ".join(dict.fromkeys(refusals)))
+    return PlainSandbox(state, remove_at_end, tuple(dict.fromkeys(refusals)))
+
+
+def _candidates() -> list[tuple[bool, bool, bool]]:
+    """(privileged, one overlay over the whole root, disks in memory), the best first."""
+    if not sys.platform.startswith("linux"):
+        return []
+    ways = [(False, False)]
+    if os.geteuid() == 0:
+        ways = [(True, True), (True, False), *ways]
+    return [(*way, in_memory) for in_memory in (False, True) for way in ways]
+
+
+async def _try_namespaces(
+    state: str, privileged: bool, whole: bool, in_memory: bool, remove_at_end: bool
+) -> base.Sandbox:
+    sandbox = await NamespaceSandbox.start(
+        state, privileged=privileged, whole=whole, in_memory=in_memory, remove_at_end=remove_at_end
+    )
+    try:
+        await _probe(sandbox)
+    except BaseException:
+        sandbox.keep_state()
+        await sandbox.close()
+        raise
+    return sandbox
+
+
+async def _probe(sandbox: base.Sandbox) -> None:
+    """Run one command and read one file in a box that is removed again."""
+    try:
+        await sandbox.prepare(_PROBE, _PROBE)
+        machine = await sandbox.boot(_PROBE, _PROBE, {})
+        try:
+            upload = await machine.open_write("probe/file")
+            os.close(upload.fd)
+            await upload.commit()
+            process = await machine.spawn(base.Spawn(["sh", "-c", "cat probe/file"]))
+            code = await process.wait()
+            process.close()
+        finally:
+            await machine.kill()
+    finally:
+        await sandbox.delete(_PROBE)
+    if code != 0:
+        raise base.SandboxError(f"a first command in a box ended with exit code {code}")

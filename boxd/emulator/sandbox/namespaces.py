@@ -1,0 +1,295 @@
+"""Boxes in Linux namespaces: each has its own files, processes and name.
+
+The emulator talks to one supervisor process and, for each running box, to the box's first process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from . import base, wire
+from .channel import Channel, HelperGone
+from .process import FdReader, FdWriter, Process, make_pipes
+
+_START_SECONDS = 30.0
+
+# Starts the supervisor without running the packages' own __init__ modules, which belong to the emulator's process.
+_BOOT = """
+import sys, types
+names = ("boxd", "boxd.emulator", "boxd.emulator.sandbox")
+for name, path in zip(names, sys.argv[2:5]):
+    package = types.ModuleType(name)
+    package.__path__ = [path]
+    sys.modules[name] = package
+from boxd.emulator.sandbox.supervisor import main
+sys.exit(main(int(sys.argv[1])))
+"""
+
+
+class NamespaceSandbox(base.Sandbox):
+    """See the module. Made by `start`."""
+
+    name = "namespaces"
+
+    def __init__(self, disks: str, privileged: bool, in_memory: bool) -> None:
+        self._disks = disks
+        self.limits = _limits(privileged, in_memory)
+        self.user_name = "boxd" if privileged else "root"
+        self._machines: dict[str, NamespaceMachine] = {}
+        self._failure: str | None = None
+        self._ready = asyncio.Event()
+        self._channel: Channel
+        self._process: asyncio.subprocess.Process
+
+    @classmethod
+    async def start(
+        cls, state: str, *, privileged: bool, whole: bool, in_memory: bool, remove_at_end: bool
+    ) -> NamespaceSandbox:
+        """Start the supervisor over the directory `state`.
+
+        `privileged`: with the rights of root instead of a user namespace. `whole`: one overlay over `/`. `in_memory`: disks in a tmpfs.
+        `remove_at_end`: the supervisor removes `state` when it ends. Raises `SandboxError` when the kernel refuses.
+        """
+        disks = os.path.join(state, "disks")
+        os.makedirs(disks, mode=0o700, exist_ok=True)
+        self = cls(disks, privileged, in_memory)
+        ours, theirs = wire.pair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                *_command(theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                cwd="/",
+                env={},
+            )
+        self._channel = Channel(ours, self._on_event, self._ready.set)
+        config = {
+            "privileged": privileged,
+            "whole": whole,
+            "in_memory": in_memory,
+            "disks": disks,
+            "hidden": [state],
+            "remove_at_end": state if remove_at_end else "",
+        }
+        wire.send(ours, config)
+        await _wait(self._ready)
+        if self._failure is not None or not self._channel.open:
+            await self.close()
+            raise base.SandboxError(self._failure or "the box supervisor ended at once")
+        return self
+
+    def _on_event(self, message: wire.Message) -> None:
+        if message["event"] == "gone":
+            machine = self._machines.pop(message["box"], None)
+            if machine is not None:
+                machine.gone.set()
+            return
+        if message["event"] == "failed":
+            self._failure = message["error"]
+        self._ready.set()
+
+    async def prepare(self, box: str, hostname: str) -> None:
+        await self._channel.request({"op": "prepare", "box": box})
+
+    async def copy(self, source: str, target: str, hostname: str) -> None:
+        await self._channel.request({"op": "copy", "source": source, "box": target})
+
+    async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> base.Machine:
+        ours, theirs = wire.pair()
+        machine = NamespaceMachine(self._channel, box)
+        machine.attach(ours)
+        self._machines[box] = machine
+        everything = {"PATH": base.PATH, "HOME": base.HOME, "USER": self.user_name, "LOGNAME": self.user_name}
+        everything.update({"SHELL": "/bin/sh", "LANG": "C.UTF-8"}, **env)
+        request = {"op": "boot", "box": box, "hostname": hostname, "env": everything}
+        try:
+            await self._channel.request(request, (theirs.detach(),))
+            await _wait(machine.ready)
+        except BaseException:
+            machine.channel.close()
+            raise
+        if machine.failure is not None or not machine.alive:
+            await machine.kill()
+            raise base.SandboxError(
+                machine.failure or f"the machine of box {hostname} ended while it started"
+            )
+        return machine
+
+    async def delete(self, box: str) -> None:
+        await self._channel.request({"op": "delete", "box": box})
+
+    def keep_state(self) -> None:
+        """Do not remove the state directory at the end: another kind of sandbox goes on with it."""
+        self._channel.tell({"op": "keep-state"})
+
+    async def close(self) -> None:
+        for machine in list(self._machines.values()):
+            machine.channel.close()
+        self._channel.close()
+        await self._process.wait()
+
+
+class NamespaceMachine(base.Machine):
+    """One box's first process, at the other end of a socket."""
+
+    channel: Channel
+
+    def __init__(self, supervisor: Channel, box: str) -> None:
+        self._supervisor = supervisor
+        self._box = box
+        self._exits: dict[int, asyncio.Future[int]] = {}
+        self.ready = asyncio.Event()
+        self.gone = asyncio.Event()
+        self.failure: str | None = None
+
+    def attach(self, sock: socket.socket) -> None:
+        """Serve the box's socket from the running loop."""
+        self.channel = Channel(sock, self._on_event, self._on_end)
+
+    @property
+    def alive(self) -> bool:
+        return self.channel.open
+
+    def _on_event(self, message: wire.Message) -> None:
+        if message["event"] == "exit":
+            exited = self._exits.pop(message["process"], None)
+            if exited is not None and not exited.done():
+                exited.set_result(message["code"])
+            return
+        if message["event"] == "failed":
+            self.failure = message["error"]
+        self.ready.set()
+
+    def _on_end(self) -> None:
+        self.ready.set()
+        for exited in self._exits.values():
+            # The power went off: SIGKILL to everything.
+            if not exited.done():
+                exited.set_result(137)
+        self._exits.clear()
+
+    async def spawn(self, spawn: base.Spawn) -> Process:
+        request = {
+            "op": "spawn",
+            "argv": list(spawn.argv),
+            "env": dict(spawn.env),
+            "cwd": spawn.cwd,
+            "tty": spawn.tty,
+        }
+        kept, given = ([], []) if spawn.tty is not None else make_pipes()
+        number, reply = self.channel.post(request, tuple(given))
+        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._exits[number] = exited
+        try:
+            answer, received = await _uninterrupted(reply)
+            if "errno" in answer:
+                raise OSError(answer["errno"], answer["error"])
+        except BaseException:
+            self._exits.pop(number, None)
+            for fd in kept:
+                os.close(fd)
+            raise
+        fds = kept or [os.dup(received[0]), os.dup(received[0]), received[0]]
+        stdin, stdout = FdWriter(fds[0]), FdReader(fds[1])
+        terminal = None if kept else fds[2]
+        stderr = FdReader(fds[2]) if kept else None
+        return Process(
+            answer["pid"],
+            stdin,
+            stdout,
+            stderr,
+            exited,
+            lambda signal_number: self.channel.tell(
+                {"op": "signal", "process": number, "signal": signal_number}
+            ),
+            lambda: self.channel.tell({"op": "release", "process": number}),
+            terminal,
+        )
+
+    async def open_read(self, path: str) -> base.Download:
+        answer, fds = await self.channel.request({"op": "open-read", "path": path})
+        return base.Download(fds[0], answer["size"])
+
+    async def open_write(self, path: str) -> base.Upload:
+        number, reply = self.channel.post({"op": "open-write", "path": path})
+        answer, fds = await _uninterrupted(reply)
+        if "errno" in answer:
+            raise OSError(answer["errno"], answer["error"])
+
+        async def commit() -> None:
+            await self.channel.request({"op": "commit", "upload": number})
+
+        async def abort() -> None:
+            self.channel.tell({"op": "abort", "upload": number})
+
+        return base.Upload(fds[0], commit, abort)
+
+    async def freeze(self) -> None:
+        await self.channel.request({"op": "freeze"})
+
+    async def thaw(self) -> None:
+        await self.channel.request({"op": "thaw"})
+
+    async def kill(self) -> None:
+        self.channel.close()
+        if self._supervisor.open and not self.gone.is_set():
+            try:
+                await self._supervisor.request({"op": "kill", "box": self._box})
+            except HelperGone:
+                return
+            await _wait(self.gone)
+
+
+async def _uninterrupted(
+    reply: asyncio.Future[tuple[wire.Message, list[int]]],
+) -> tuple[wire.Message, list[int]]:
+    """A reply that takes effect in the box: when the caller is cancelled, undoing it is not left to chance.
+
+    The box answers within milliseconds, so the wait goes on to the end and the cancellation follows.
+    """
+    try:
+        return await asyncio.shield(reply)
+    except asyncio.CancelledError:
+        reply.add_done_callback(_discard)
+        raise
+
+
+def _discard(reply: asyncio.Future[tuple[wire.Message, list[int]]]) -> None:
+    if not reply.cancelled() and reply.exception() is None:
+        for fd in reply.result()[1]:
+            os.close(fd)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), _START_SECONDS)
+    except asyncio.TimeoutError as error:
+        raise base.SandboxError(f"a helper process did not answer in {_START_SECONDS:.0f} s") from error
+
+
+def _command(fd: int) -> list[str]:
+    sandbox = os.path.dirname(os.path.abspath(__file__))
+    emulator = os.path.dirname(sandbox)
+    return [sys.executable, "-I", "-S", "-c", _BOOT, str(fd), os.path.dirname(emulator), emulator, sandbox]
+
+
+def _limits(privileged: bool, in_memory: bool) -> tuple[str, ...]:
+    limits = ["boxes share the host's network: two boxes cannot listen on the same port"]
+    limits.append("fork copies the files of a box, not its running processes")
+    if not privileged:
+        limits.append(
+            "commands run as the box's root, the only user that a user namespace of an ordinary user has: "
+            "files of the host's other users can be replaced but not changed in place"
+        )
+    if in_memory:
+        limits.append(
+            "the boxes' disks are in memory, because the state directory's file system takes no overlay"
+        )
+    return tuple(limits)

@@ -1,0 +1,241 @@
+"""The process above all boxes of an emulator: it boots them, copies and removes their disks.
+
+It is the first process of a pid namespace of its own and lives in a mount namespace of its own, so
+that when it ends, for whatever reason, the kernel ends every process and drops every mount of every box. It ends when the emulator's end of its socket closes.
+
+Started as `python -I -S -c BOOT FD` (see `namespaces`), with nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from . import boxinit, linux, rootfs, trees, wire
+
+
+def main(fd: int) -> int:
+    """Enter the namespaces, run the supervisor in them and wait for its end."""
+    sock = socket.socket(fileno=fd)
+    received = wire.receive(sock)
+    if received is None:
+        return 0
+    config = received[0]
+    try:
+        _leave_host(config["privileged"])
+    except OSError as error:
+        wire.send(sock, {"event": "failed", "error": str(error)})
+        return 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    child = os.fork()
+    if child == 0:
+        _supervise(sock, config)
+    sock.close()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def _leave_host(privileged: bool) -> None:
+    flags = linux.CLONE_NEWNS | linux.CLONE_NEWPID
+    if privileged:
+        linux.unshare(flags)
+        return
+    user, group = os.geteuid(), os.getegid()
+    linux.unshare(flags | linux.CLONE_NEWUSER)
+    for name, content in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="utf-8") as target:
+            target.write(content)
+
+
+def _supervise(sock: socket.socket, config: wire.Message) -> None:
+    """The child's whole life; never returns."""
+    code = 1
+    try:
+        linux.die_with_parent(signal.SIGKILL)
+        supervisor = Supervisor(sock, config)
+        supervisor.serve()
+        code = 0
+    except Exception as error:
+        # Whatever it is, the emulator must hear why there are no boxes.
+        _report(sock, f"{type(error).__name__}: {error}")
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _report(sock: socket.socket, text: str) -> None:
+    try:
+        wire.send(sock, {"event": "failed", "error": text})
+    except OSError:
+        print(f"boxd emulator, box supervisor: {text}", file=sys.stderr)
+
+
+class Supervisor:
+    """Serves the emulator's socket."""
+
+    def __init__(self, sock: socket.socket, config: wire.Message) -> None:
+        self._sock = sock
+        self._disks: str = config["disks"]
+        self._remove_at_end: str = config["remove_at_end"]
+        self._boxes: dict[int, str] = {}
+        self._workers: dict[int, tuple[int, int]] = {}
+        layers = [rootfs.Layer("/", "")] if config["whole"] else rootfs.split_layers(rootfs.host_mounts())
+        linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+        linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+        if config["in_memory"]:
+            linux.mount("tmpfs", self._disks, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
+        user = rootfs.free_user_id() if config["privileged"] else 0
+        hidden = tuple(config["hidden"])
+        self._plan = rootfs.Plan(tuple(layers), config["privileged"], user, user, hidden)
+        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._operations: dict[str, Callable[[wire.Message, list[int]], None]] = {
+            "boot": self._boot,
+            "kill": self._kill,
+            "keep-state": self._keep_state,
+            "prepare": self._work,
+            "copy": self._work,
+            "delete": self._work,
+        }
+
+    def serve(self) -> None:
+        """Answer requests and report ends until the emulator is gone, then end and remove what is left."""
+        wake_read, wake_write = os.pipe()
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(wake_read, select.POLLIN)
+        # Boxes are forked from here: what exists now is shared with them instead of copied by the collector.
+        gc.freeze()
+        wire.send(self._sock, {"event": "ready", "user": self._plan.user})
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if wake_read in ready:
+                os.read(wake_read, 4096)
+                self._reap()
+            if self._sock.fileno() in ready:
+                received = wire.receive(self._sock)
+                if received is None:
+                    break
+                request, fds = received
+                try:
+                    self._operations[request["op"]](request, fds)
+                finally:
+                    for fd in fds:
+                        os.close(fd)
+        self._end()
+
+    def _end(self) -> None:
+        signal.set_wakeup_fd(-1)
+        for pid in (*self._boxes, *self._workers):
+            os.kill(pid, signal.SIGKILL)
+        for pid in (*self._boxes, *self._workers):
+            os.waitpid(pid, 0)
+        if self._remove_at_end:
+            trees.remove(self._remove_at_end)
+
+    def _fork(self) -> int:
+        pid = os.fork()
+        if pid == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return pid
+
+    def _boot(self, request: wire.Message, fds: list[int]) -> None:
+        # The next child is the first process of a new pid namespace; the ones after it are not.
+        linux.unshare(linux.CLONE_NEWPID)
+        pid = self._fork()
+        if pid == 0:
+            self._be_box(request, fds[0])
+        linux.setns(self._own_pids, linux.CLONE_NEWPID)
+        self._boxes[pid] = request["box"]
+        wire.send(self._sock, {"id": request["id"]})
+
+    def _be_box(self, request: wire.Message, fd: int) -> None:
+        """Be the box's first process; never returns."""
+        sock = socket.socket(fileno=os.dup(fd))
+        code = 1
+        try:
+            low = sock.fileno()
+            os.closerange(3, low)
+            os.closerange(low + 1, 65536)
+            disk = os.path.join(self._disks, request["box"])
+            boxinit.run(self._plan, disk, request["hostname"], request["env"], sock)
+            code = 0
+        except Exception as error:
+            # Whatever it is, the emulator must hear why the box did not start.
+            _report(sock, f"{type(error).__name__}: {error}")
+        finally:
+            os._exit(code)
+
+    def _kill(self, request: wire.Message, fds: list[int]) -> None:
+        for pid, box in self._boxes.items():
+            if box == request["box"]:
+                os.kill(pid, signal.SIGKILL)
+        wire.send(self._sock, {"id": request["id"]})
+
+    def _keep_state(self, request: wire.Message, fds: list[int]) -> None:
+        self._remove_at_end = ""
+        wire.send(self._sock, {"id": request["id"]})
+
+    def _work(self, request: wire.Message, fds: list[int]) -> None:
+        """Do a file job in a child, so that other requests do not wait for it."""
+        report_read, report_write = os.pipe()
+        pid = self._fork()
+        if pid == 0:
+            code = 1
+            try:
+                self._do(request)
+                code = 0
+            except OSError as error:
+                os.write(report_write, f"{error.errno or 5} {error}".encode()[:4000])
+            finally:
+                os._exit(code)
+        os.close(report_write)
+        self._workers[pid] = (request["id"], report_read)
+
+    def _do(self, request: wire.Message) -> None:
+        disk = os.path.join(self._disks, request["box"])
+        if request["op"] == "delete":
+            trees.remove(disk)
+        elif request["op"] == "prepare":
+            rootfs.make_disk(self._plan, disk)
+        else:
+            self._copy(os.path.join(self._disks, request["source"]), disk)
+
+    def _copy(self, source: str, target: str) -> None:
+        os.mkdir(target, 0o755)
+        for name in ("root", "upper"):
+            trees.copy(os.path.join(source, name), os.path.join(target, name))
+        for layer in self._plan.layers:
+            os.makedirs(os.path.join(target, "work", layer.key))
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            box = self._boxes.pop(pid, None)
+            if box is not None:
+                wire.send(self._sock, {"event": "gone", "box": box})
+            elif pid in self._workers:
+                number, report = self._workers.pop(pid)
+                with open(report, encoding="utf-8", errors="replace") as source:
+                    failure = source.read()
+                self._finish(number, status, failure)
+
+    def _finish(self, number: int, status: int, failure: str) -> None:
+        if status == 0:
+            wire.send(self._sock, {"id": number})
+            return
+        code, _, text = (failure or "5 the helper process died").partition(" ")
+        wire.send(self._sock, {"id": number, "errno": int(code), "error": text})

@@ -1,0 +1,149 @@
+"""Opening files below a directory, such that no path and no link leads out of it.
+
+For machines without namespaces. The path is walked one component at a time with openat(2) and
+O_NOFOLLOW; links are read and resolved here, an absolute one from the directory, and `..` stops at the directory.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from types import TracebackType
+
+_MOST_LINKS = 40
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Walk:
+    """A walk below `root`: a stack of open directories. A context manager that closes them."""
+
+    def __init__(self, root: str) -> None:
+        self._stack = [os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for fd in self._stack:
+            os.close(fd)
+
+    @property
+    def directory(self) -> int:
+        """The directory that the walk has reached, for the `dir_fd` of `os` functions."""
+        return self._stack[-1]
+
+    def to_parent(self, path: str, *, create: bool) -> str:
+        """Go to the directory that holds `path` and return the last name, which is not a link.
+
+        With `create`, missing directories are made. Raises `OSError`.
+        """
+        if not path or "\0" in path:
+            raise OSError(errno.EINVAL, "the path is empty or has a NUL byte in it")
+        todo = [part for part in reversed(path.split("/")) if part not in ("", ".")]
+        links = 0
+        while todo:
+            name = todo.pop()
+            if name == "..":
+                self._up()
+                continue
+            target = self._link(name)
+            if target is None:
+                if not todo:
+                    return name
+                self._down(name, create)
+                continue
+            links += 1
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, f"too many links in {path}")
+            if target.startswith("/"):
+                while len(self._stack) > 1:
+                    self._up()
+            todo.extend(part for part in reversed(target.split("/")) if part not in ("", "."))
+        return "."
+
+    def _up(self) -> None:
+        if len(self._stack) > 1:
+            os.close(self._stack.pop())
+
+    def _down(self, name: str, create: bool) -> None:
+        if create:
+            try:
+                os.mkdir(name, 0o755, dir_fd=self.directory)
+            except FileExistsError:
+                # It is there already, which is what `create` asks for.
+                create = False
+        self._stack.append(os.open(name, _DIRECTORY, dir_fd=self.directory))
+
+    def _link(self, name: str) -> str | None:
+        try:
+            return os.readlink(name, dir_fd=self.directory)
+        except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ENOENT):
+                return None
+            raise
+
+
+def open_read(root: str, path: str) -> tuple[int, int]:
+    """Open a regular file below `root`; its descriptor and size."""
+    with Walk(root) as walk:
+        name = walk.to_parent(path, create=False)
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=walk.directory)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise not_regular(status.st_mode, path)
+    return fd, status.st_size
+
+
+class PendingFile:
+    """A file below `root` that is being written under a temporary name."""
+
+    def __init__(self, root: str, path: str) -> None:
+        if path.endswith("/"):
+            raise IsADirectoryError(errno.EISDIR, f"{path} names a directory")
+        with Walk(root) as walk:
+            self._name = walk.to_parent(path, create=True)
+            mode = _mode_of(self._name, walk.directory, path)
+            self._temporary = f".boxd-upload-{secrets.token_hex(8)}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            self.fd = os.open(self._temporary, flags, 0o600, dir_fd=walk.directory)
+            os.fchmod(self.fd, mode)
+            self._directory = os.dup(walk.directory)
+
+    def commit(self) -> None:
+        """Put the file in its place."""
+        try:
+            os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except OSError:
+            os.unlink(self._temporary, dir_fd=self._directory)
+            raise
+        finally:
+            os.close(self._directory)
+
+    def abort(self) -> None:
+        """Remove it."""
+        try:
+            os.unlink(self._temporary, dir_fd=self._directory)
+        finally:
+            os.close(self._directory)
+
+
+def _mode_of(name: str, directory: int, path: str) -> int:
+    try:
+        status = os.lstat(name, dir_fd=directory)
+    except FileNotFoundError:
+        return 0o644
+    if not stat.S_ISREG(status.st_mode):
+        raise not_regular(status.st_mode, path)
+    return stat.S_IMODE(status.st_mode)
+
+
+def not_regular(mode: int, path: str) -> OSError:
+    """The error for a path that is there but is no regular file."""
+    if stat.S_ISDIR(mode):
+        return IsADirectoryError(errno.EISDIR, f"{path} is a directory")
+    return OSError(errno.EINVAL, f"{path} is not a regular file")
