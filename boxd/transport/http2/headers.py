@@ -125,7 +125,7 @@ class HeaderBlockReader:
             before = _TableState(self._decoder)
             headers = self._decode(block)
             _keep(self._decoded, block, headers, block=block, changed=before.changed() or _resizes(block))
-        return headers
+        return headers.copy()
 
     def _decode(self, block: bytes) -> Headers:
         try:
