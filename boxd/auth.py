@@ -251,19 +251,23 @@ class KeyExchange:
                 "POST",
                 self._url,
                 json={"api_key": self._key.reveal()},
-                # Without compression the limit on what is read is a limit on memory too.
+                # Without compression the limit on what is read is a limit on memory too. A server that compresses
+                # all the same is not read.
                 headers={"accept": "application/json", "accept-encoding": "identity"},
                 follow_redirects=False,
             ) as response,
         ):
             body = bytearray()
-            if response.status_code == 200:
-                async for piece in response.aiter_raw():
-                    body += piece
-                    if len(body) > MAX_BODY:
-                        raise InternalError(
-                            f"{self._url} answered with more than {MAX_BODY} bytes: check exchange_url", 13
-                        )
+            encoded = response.headers.get("content-encoding", "identity") != "identity"
+            if response.status_code == 200 and not encoded:
+                with anyio.CancelScope() as scope:
+                    async for piece in response.aiter_bytes():
+                        body += piece
+                        if len(body) > MAX_BODY:
+                            # Cancelled rather than left: only so are the generators inside httpx ended in order.
+                            scope.cancel()
+                if len(body) > MAX_BODY:
+                    raise InternalError(f"{self._url} answered with more than {MAX_BODY} bytes: check exchange_url", 13)
             return response.status_code, response.headers, bytes(body)
 
     def _read_grant(self, asked: float, date: str | None, body: bytes) -> _Grant:
@@ -353,4 +357,4 @@ def _copy(error: Exception | None) -> Exception:
     tracebacks."""
     if error is None:
         return ConnectionError("the token exchange was cut off", 14)
-    return copy.copy(error)
+    return copy.copy(error) if isinstance(error, BoxdError) else error

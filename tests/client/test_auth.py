@@ -1,0 +1,413 @@
+from __future__ import annotations
+
+import gc
+import json
+import socket
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from email.utils import formatdate
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+
+from boxd import auth
+from boxd.auth import KeyExchange, TokenSource
+from boxd.config import Secret
+from boxd.errors import AuthenticationError, BoxdError, ConnectionError, InternalError, TimeoutError
+from tests.client.exchange_server import Reply, serving, token_reply
+
+KEY = "bxk_hush0123456789"
+
+pytestmark = pytest.mark.anyio
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def exchange_at(url: str, **options: Any) -> KeyExchange:
+    return KeyExchange(Secret(KEY), url, **options)
+
+
+def mocked(handler: Callable[[httpx.Request], Any], **options: Any) -> KeyExchange:
+    transport = httpx.MockTransport(handler)
+    return exchange_at("https://boxd.test/token", open_client=lambda: httpx.AsyncClient(transport=transport), **options)
+
+
+async def failure_of(exchange: KeyExchange) -> BoxdError:
+    with pytest.raises(BoxdError) as caught:
+        await exchange.refresh()
+    error = caught.value
+    rendered = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
+    assert KEY not in rendered + repr(error) + str(error) + repr(error.__dict__) + repr(exchange)
+    assert exchange.current() is None
+    return error
+
+
+async def test_a_token_is_sent_as_it_is() -> None:
+    source = TokenSource(Secret("jwt"))
+    assert source.current() == await source.refresh() == "Bearer jwt"
+    assert not source.reject("Bearer jwt")
+
+
+async def test_a_key_is_exchanged_once_and_kept() -> None:
+    with serving(token_reply("jwt-1")) as server:
+        exchange = exchange_at(server.url)
+        assert exchange.current() is None
+        assert await exchange.refresh() == "Bearer jwt-1"
+        assert exchange.current() == "Bearer jwt-1"
+        ((path, headers, body),) = server.requests
+        assert path == "/api/v1/auth/token"
+        assert headers["content-type"] == "application/json"
+        assert body == {"api_key": KEY}
+        assert "jwt-1" not in repr(exchange)
+
+
+async def test_renewed_300_seconds_before_it_expires() -> None:
+    clock = Clock()
+    with serving(lambda: token_reply("jwt-1"), lambda: token_reply("jwt-2")) as server:
+        exchange = exchange_at(server.url, clock=clock)
+        await exchange.refresh()
+        clock.now += 3600 - 300 - 2
+        assert exchange.current() == "Bearer jwt-1"
+        clock.now += 4
+        assert exchange.current() is None
+        assert await exchange.refresh() == "Bearer jwt-2"
+
+
+async def test_the_servers_clock_counts_not_ours() -> None:
+    """A machine whose clock is two hours ahead still gets an hour's token."""
+    past = time.time() - 7200
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(
+            200, json={"token": "t", "expires_at": past + 3600}, headers={"date": formatdate(past, usegmt=True)}
+        )
+
+    exchange = mocked(handler)
+    await exchange.refresh()
+    assert exchange.current() == "Bearer t"
+
+
+async def test_a_hundred_calls_one_exchange() -> None:
+    with serving(lambda: (time.sleep(0.1), token_reply())[1]) as server:  # type: ignore[func-returns-value]
+        exchange = exchange_at(server.url)
+        headers: list[str] = []
+
+        async def call() -> None:
+            headers.append(await exchange.refresh())
+
+        async with anyio.create_task_group() as group:
+            for _ in range(100):
+                group.start_soon(call)
+        assert headers == ["Bearer jwt-1"] * 100
+        assert len(server.requests) == 1
+
+
+async def test_a_cancelled_first_waiter_does_not_cancel_the_exchange() -> None:
+    gate = threading.Event()
+    with serving(lambda: (gate.wait(5), token_reply())[1]) as server:
+        exchange = exchange_at(server.url)
+        headers: list[str] = []
+        first = anyio.CancelScope()
+
+        async def impatient() -> None:
+            with first:
+                await exchange.refresh()
+
+        async def patient() -> None:
+            headers.append(await exchange.refresh())
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(impatient)
+            await anyio.wait_all_tasks_blocked()
+            group.start_soon(patient)
+            group.start_soon(patient)
+            await anyio.wait_all_tasks_blocked()
+            first.cancel()
+            await anyio.sleep(0.05)
+            gate.set()
+        assert headers == ["Bearer jwt-1"] * 2
+        assert len(server.requests) == 1
+
+
+async def test_an_exchange_that_nobody_waits_for_is_given_up() -> None:
+    ended = anyio.Event()
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        try:
+            await anyio.sleep(30)
+        finally:
+            ended.set()
+        return httpx.Response(500)
+
+    exchange = mocked(handler)
+    with anyio.move_on_after(0.05):
+        await exchange.refresh()
+    with anyio.fail_after(5):
+        await ended.wait()
+    assert exchange._flight is None
+
+
+async def test_close_ends_an_exchange() -> None:
+    exchange = mocked(lambda request: anyio.sleep(30))
+    errors: list[Exception] = []
+
+    async def call() -> None:
+        try:
+            await exchange.refresh()
+        except BoxdError as error:
+            errors.append(error)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(call)
+            group.start_soon(call)
+            await anyio.wait_all_tasks_blocked()
+            await exchange.aclose()
+    assert len(errors) == 2
+    assert errors[0] is not errors[1]
+    assert "closed" in str(errors[0])
+
+
+async def test_401() -> None:
+    with serving((401, {}, b'{"error": "no"}')) as server:
+        error = await failure_of(exchange_at(server.url))
+        assert type(error) is AuthenticationError
+        assert str(error) == "invalid or expired API key"
+        assert error.grpc_code == 16
+        assert len(server.requests) == 1
+
+
+async def test_403() -> None:
+    with serving((403, {}, b"")) as server:
+        error = await failure_of(exchange_at(server.url))
+        assert type(error) is AuthenticationError
+        assert server.url in str(error)
+
+
+@pytest.mark.parametrize("retry_after", ["0", "garbage", "", "-5", None, "date"])
+async def test_429_waits_once_and_works(retry_after: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    sleep = anyio.sleep
+
+    async def counted(delay: float) -> None:
+        pauses.append(delay)
+        await sleep(0)
+
+    monkeypatch.setattr(auth.anyio, "sleep", counted)
+    value = formatdate(time.time() + 20, usegmt=True) if retry_after == "date" else retry_after
+    with serving((429, {} if value is None else {"retry-after": value}, b""), token_reply()) as server:
+        assert await exchange_at(server.url).refresh() == "Bearer jwt-1"
+        assert len(server.requests) == 2
+    expected = {"0": (0, 0), "date": (15, 20)}.get(str(retry_after), (1, 1))
+    assert len(pauses) == 1
+    assert expected[0] <= pauses[0] <= expected[1]
+
+
+async def test_429_twice_is_the_rate_limit() -> None:
+    with serving((429, {"retry-after": "0"}, b"")) as server:
+        error = await failure_of(exchange_at(server.url))
+        assert type(error) is AuthenticationError
+        assert "rate limit" in str(error)
+        assert "30" in str(error)
+        assert server.url in str(error)
+        assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("retry_after", ["86400", "9" * 400])
+async def test_429_for_too_long_is_not_waited_for(retry_after: str) -> None:
+    with serving((429, {"retry-after": retry_after}, b"")) as server:
+        with anyio.fail_after(5):
+            error = await failure_of(exchange_at(server.url))
+        assert "rate limit" in str(error)
+        assert len(server.requests) == 1
+
+
+FUTURE = int(time.time()) + 3600
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 100_000]
+    + [
+        json.dumps(fields).encode()
+        for fields in (
+            {"expires_at": FUTURE},
+            {"token": "", "expires_at": FUTURE},
+            {"token": None, "expires_at": FUTURE},
+            {"token": "line\nbreak", "expires_at": FUTURE},
+            {"token": "t"},
+            {"token": "t", "expires_at": 0},
+            {"token": "t", "expires_at": -1},
+            {"token": "t", "expires_at": 1000},
+            {"token": "t", "expires_at": "3600"},
+            {"token": "t", "expires_at": True},
+            {"token": "t", "expires_at": float("nan")},
+            {"token": "t", "expires_at": None},
+        )
+    ],
+)
+async def test_a_bad_answer_names_the_url(body: bytes) -> None:
+    with serving((200, {}, body)) as server:
+        error = await failure_of(exchange_at(server.url))
+        assert type(error) is InternalError
+        assert server.url in str(error)
+
+
+@pytest.mark.parametrize("expires_at", ["1e300", "9" * 300, "Infinity"])
+async def test_a_lifetime_without_end_is_cut(expires_at: str) -> None:
+    clock = Clock()
+    with serving((200, {}, f'{{"token": "t", "expires_at": {expires_at}}}'.encode())) as server:
+        exchange = exchange_at(server.url, clock=clock)
+        await exchange.refresh()
+        clock.now += 40 * 24 * 3600
+        assert exchange.current() is None
+
+
+async def test_a_huge_body_is_not_read() -> None:
+    sent = 0
+
+    async def body() -> Any:
+        nonlocal sent
+        while sent < 1 << 30:
+            sent += 1 << 16
+            await anyio.lowlevel.checkpoint()
+            yield b" " * (1 << 16)
+
+    error = await failure_of(mocked(lambda request: httpx.Response(200, content=body())))
+    assert type(error) is InternalError
+    assert "https://boxd.test/token" in str(error)
+    assert sent < 1 << 21
+    gc.collect()
+
+
+@pytest.mark.parametrize("status", [302, 404, 418])
+async def test_another_status(status: int) -> None:
+    with serving((status, {"location": "http://127.0.0.1:1/"}, b"x")) as server:
+        error = await failure_of(exchange_at(server.url))
+        assert type(error) is InternalError
+        assert str(status) in str(error)
+        assert server.url in str(error)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+async def test_a_failing_server_is_asked_again(status: int) -> None:
+    failing: Reply = (status, {}, b"")
+    with serving(failing, failing, token_reply()) as server:
+        assert await exchange_at(server.url).refresh() == "Bearer jwt-1"
+    with serving(failing) as server:
+        error = await failure_of(exchange_at(server.url))
+        assert type(error) is ConnectionError
+        assert str(status) in str(error)
+        assert server.url in str(error)
+        assert len(server.requests) == auth.ATTEMPTS
+
+
+async def test_unreachable() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # Bound and not listening: connections are refused.
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}/token"
+        error = await failure_of(exchange_at(url))
+    assert type(error) is ConnectionError
+    assert error.grpc_code == 14
+    assert url in str(error)
+
+
+async def test_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "ATTEMPT_TIMEOUT", 0.1)
+    release = threading.Event()
+    with serving(lambda: (release.wait(5), token_reply())[1]) as server:
+        error = await failure_of(exchange_at(server.url))
+        release.set()
+        assert type(error) is TimeoutError
+        assert error.grpc_code == 4
+        assert server.url in str(error)
+
+
+async def test_an_old_token_is_used_while_it_is_good() -> None:
+    clock = Clock()
+    failing: Reply = (500, {}, b"")
+    with serving(token_reply("old"), failing, failing, failing, token_reply("new")) as server:
+        exchange = exchange_at(server.url, clock=clock)
+        await exchange.refresh()
+        clock.now += 3400
+        assert exchange.current() is None
+        assert await exchange.refresh() == "Bearer old"
+        assert exchange.current() == "Bearer old"
+        assert len(server.requests) == 4
+        clock.now += auth.HOLD_OFF + 1
+        assert await exchange.refresh() == "Bearer new"
+
+
+async def test_a_rate_limit_does_not_hold_up_calls_that_have_a_token() -> None:
+    clock = Clock()
+    with serving(token_reply("old"), (429, {"retry-after": "50"}, b"")) as server:
+        exchange = exchange_at(server.url, clock=clock)
+        await exchange.refresh()
+        clock.now += 3400
+        with anyio.fail_after(5):
+            assert await exchange.refresh() == "Bearer old"
+        clock.now += 300
+        error = await failure_of_soon(exchange, 0)
+        assert error is None
+
+
+async def failure_of_soon(exchange: KeyExchange, seconds: float) -> BoxdError | None:
+    """The error of a refresh that is given so long; None while it still waits."""
+    with anyio.move_on_after(seconds):
+        await exchange.refresh()
+    return None
+
+
+async def test_a_revoked_key_ends_the_old_token_too() -> None:
+    clock = Clock()
+    with serving(token_reply("old"), (401, {}, b"")) as server:
+        exchange = exchange_at(server.url, clock=clock)
+        await exchange.refresh()
+        clock.now += 3400
+        assert type(await failure_of(exchange)) is AuthenticationError
+
+
+async def test_a_refused_token_is_dropped() -> None:
+    with serving(token_reply("one"), token_reply("two")) as server:
+        exchange = exchange_at(server.url)
+        one = await exchange.refresh()
+        assert exchange.reject(one)
+        assert exchange.current() is None
+        two = await exchange.refresh()
+        # The refusal of a token that was replaced meanwhile leaves the new one alone.
+        assert exchange.reject(one)
+        assert exchange.current() == two == "Bearer two"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_another_event_loop_starts_afresh() -> None:
+    with serving(token_reply()) as server:
+        exchange = exchange_at(server.url)
+        stuck = mocked(lambda request: anyio.sleep(30))
+
+        def elsewhere() -> None:
+            async def main() -> None:
+                with anyio.move_on_after(0.05):
+                    async with anyio.create_task_group() as group:
+                        group.start_soon(stuck.refresh)
+
+            anyio.run(main)
+            anyio.run(exchange.refresh)
+
+        await anyio.to_thread.run_sync(elsewhere)
+        assert await exchange.refresh() == "Bearer jwt-1"
+        with anyio.move_on_after(0.05) as scope:
+            await stuck.refresh()
+        assert scope.cancelled_caught
