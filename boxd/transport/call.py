@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import anyio
+
 from boxd.transport.deadline import Deadline
+from boxd.transport.envelope import PREFIX_SIZE
 from boxd.transport.errors import (
     Cancelled,
     ConnectionLost,
@@ -16,12 +19,13 @@ from boxd.transport.errors import (
     RpcError,
     StreamRefused,
     StreamReset,
+    WrongLoop,
 )
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.stream import Headers, Stream
 from boxd.transport.metadata import Metadata, decode_metadata
-from boxd.transport.method import Method
+from boxd.transport.method import Kind, Method
 from boxd.transport.status import StatusCode, from_reset
 
 if TYPE_CHECKING:
@@ -29,7 +33,7 @@ if TYPE_CHECKING:
 
     from boxd.transport.channel import Channel
     from boxd.transport.connection import Connection
-    from boxd.transport.runtime import Handle, Signal
+    from boxd.transport.runtime import Handle, Runtime, Signal
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -53,17 +57,23 @@ class Call(Generic[Req, Res]):
         self._reader = channel.protocol.reader(channel.max_receive_bytes)
         self._connection: Connection | None = None
         self._stream: Stream | None = None
+        self._runtime: Runtime | None = None
         self._opening = False
+        # Around the wait for a connection, so that `cancel` ends it.
+        self._opener: anyio.CancelScope | None = None
         self._timer: Handle | None = None
-        # Complete messages, still encoded. Their bytes are given back to the server's window when they are taken,
-        # all others at once: so a reader that stops stops the sender, and a message larger than the window passes.
-        self._inbox: deque[bytes] = deque()
+        # Complete messages as (flags, payload), still encoded and compressed. Their bytes are given back to the
+        # server's window when they are taken, all others at once: so a reader that stops stops the sender, however
+        # small its messages are, and a message larger than the window passes.
+        self._inbox: deque[tuple[int, bytes]] = deque()
         self._held = 0
         self._uncredited = 0
         self._ended = False
         self._error: RpcError | None = None
         self._receiver: Signal | None = None
         self._senders: list[Signal] = []
+        self._single = method.kind in (Kind.UNARY, Kind.CLIENT_STREAM)
+        self._received = 0
         self._whole = False
 
     # -- the caller's side
@@ -71,12 +81,13 @@ class Call(Generic[Req, Res]):
     async def send(self, message: Req, *, end: bool = False) -> None:
         """Send a message, and with `end` half-close after it. Returns when the message has left for the socket, so
         that a slow server slows the caller. When the server has already ended the call with OK, the message is
-        dropped: nobody wants it. Cancelling the wait does not take the message back."""
+        dropped: nobody wants it. Cancelling the wait does not take the message back. Raises `RuntimeError` after a
+        half-close."""
         payload = self._channel.protocol.encode(self._method.encode(message))
         await self._send(payload, end)
 
     async def end(self) -> None:
-        """Half-close: no more messages from this side."""
+        """Half-close: no more messages from this side. Idempotent."""
         await self._send(b"", True)
 
     async def receive(self) -> Res | None:
@@ -145,7 +156,7 @@ class Call(Generic[Req, Res]):
 
     async def unary(self, request: Req) -> Res:
         """Send one message and return the one that answers it: the whole of a unary call."""
-        self._whole = True
+        self._whole = self._single = True
         try:
             await self._open(self._channel.protocol.encode(self._method.encode(request)), True)
             if not self._ended:
@@ -155,25 +166,32 @@ class Call(Generic[Req, Res]):
             raise
         if self._error is not None:
             raise self._error
-        if len(self._inbox) != 1:
-            count = len(self._inbox) or "no"
-            raise RpcError(f"the server sent {count} messages where one is due", StatusCode.UNIMPLEMENTED)
         return self._take(self._inbox[0])
 
     # -- sending
 
     async def _send(self, payload: bytes, end: bool) -> None:
+        while self._opening and not self._ended:
+            await self._park()
         if self._ended:
             self._raise_error()
             return
         if self._stream is None:
             await self._open(payload, end)
-        else:
+        elif not self._stream.end_queued:
+            self._check_home()
             self._stream.send(payload, end=end)
             self._flush()
+        elif payload:
+            raise RuntimeError("the call is half-closed: nothing can be sent after end()")
         stream = self._stream
         if stream is None or stream.drained or self._ended:
             return
+        await self._park()
+        self._raise_error()
+
+    async def _park(self) -> None:
+        """Wait until what was sent has left, the call has opened, or it is over."""
         signal = self._channel.runtime.signal()
         self._senders.append(signal)
         try:
@@ -181,30 +199,43 @@ class Call(Generic[Req, Res]):
         finally:
             if signal in self._senders:
                 self._senders.remove(signal)
-        self._raise_error()
 
     async def _open(self, payload: bytes, end: bool) -> None:
         """Start the stream, its headers and first message in one write where they fit."""
-        if self._opening:
-            raise RuntimeError("the call is being opened by another task; let the first send return before the next")
         self._opening = True
         try:
-            deadline = self._deadline
-            headers, connection = await self._channel.start(self._method, self._metadata, deadline)
-            if self._ended:  # Cancelled in the meantime.
+            headers, connection = await self._start()
+            if self._ended:  # Cancelled at the very moment the connection came.
                 self._raise_error()
             self._connection = connection
+            self._runtime = self._channel.runtime
             self._stream = connection.open(headers, self)
         except RpcError as error:
             self._finish(error)
             raise
         finally:
+            # Whoever waits for the opening goes on, or tries it in turn.
             self._opening = False
-        if deadline is not None:
-            self._timer = self._channel.runtime.call_later(max(deadline.remaining(), 0), self._expire)
+            self._wake()
+            self.on_drained()
+        if self._deadline is not None:
+            self._timer = self._channel.runtime.call_later(max(self._deadline.remaining(), 0), self._expire)
         if payload or end:
             self._stream.send(payload, end=end)
         connection.flush()
+
+    async def _start(self) -> tuple[Headers, Connection]:
+        """The channel's `start`; raises `Cancelled` when `cancel` comes in the meantime."""
+        start = self._channel.start(self._method, self._metadata, self._deadline)
+        if self._whole:  # Nobody has this call to cancel it but the task that waits here.
+            return await start
+        try:
+            with anyio.CancelScope() as self._opener:
+                return await start
+        finally:
+            self._opener = None
+        assert self._error is not None
+        raise self._error
 
     def _flush(self) -> None:
         if self._connection is not None:
@@ -218,10 +249,16 @@ class Call(Generic[Req, Res]):
             if self._ended:
                 self._raise_error()
                 return
-            if self._stream is None:
+            if self._stream is None and not self._opening:
                 await self._open(b"", False)
-                continue
+            else:
+                self._check_home()
             await self._wait_signal()
+
+    def _check_home(self) -> None:
+        """A call lives on the event loop, and in the process, that opened it."""
+        if self._runtime is not None and not self._runtime.is_current():
+            raise WrongLoop("this call belongs to another event loop, or to the process that this one was forked from")
 
     async def _wait_signal(self) -> None:
         if self._receiver is not None:
@@ -232,16 +269,21 @@ class Call(Generic[Req, Res]):
         finally:
             self._receiver = None
 
-    def _take(self, payload: bytes) -> Res:
-        self._held -= len(payload)
+    def _take(self, message: tuple[int, bytes]) -> Res:
+        flags, payload = message
+        self._held -= len(payload) + PREFIX_SIZE
         self._credit()
         try:
+            if flags:
+                payload = self._reader.decode(flags, payload)
             return self._method.decode(payload)
+        except RpcError as exc:
+            self._finish(exc)
+            raise
         except Exception as exc:
             name = self._method.response.__name__
             error = DecodeFailed(f"the server's {name} cannot be decoded: {exc}", headers=self.headers)
-            if not self._ended:
-                self._finish(error)
+            self._finish(error)
             raise error from exc
 
     def _credit(self) -> None:
@@ -250,7 +292,8 @@ class Call(Generic[Req, Res]):
         if size > 0 and self._stream is not None and not self._stream.done:
             self._uncredited -= size
             self._stream.consumed(size)
-            self._flush()
+            if self._stream.engine.outbound.pending:
+                self._flush()
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -266,23 +309,31 @@ class Call(Generic[Req, Res]):
             self._finish(error)
 
     def on_data(self, data: bytes) -> None:
+        messages: list[tuple[int, bytes]] = []
+        error: RpcError | None = None
         try:
-            messages = self._reader.on_data(data)
-        except RpcError as error:
-            self._finish(error)
-            return
+            self._reader.on_data(data, messages)
+        except RpcError as exc:
+            error = exc
         self._uncredited += len(data)
         if messages:
             self._inbox.extend(messages)
+            self._received += len(messages)
             if not self._whole:
-                for message in messages:
-                    self._held += len(message)
+                self._held += sum(len(payload) + PREFIX_SIZE for _, payload in messages)
                 self._wake()
-        self._credit()
+            if self._single and self._received > 1:
+                error = error or _cardinality("more than one message")
+        if error is not None:
+            self._finish(error)
+        else:
+            self._credit()
 
     def on_end(self, trailers: Headers) -> None:
         try:
             self._reader.on_end(trailers)
+            if self._single and not self._received:
+                raise _cardinality("no message")
         except RpcError as error:
             self._finish(self._reinterpret(error))
         else:
@@ -321,6 +372,8 @@ class Call(Generic[Req, Res]):
         self._error = error
         if self._timer is not None:
             self._timer.cancel()
+        if self._opener is not None:
+            self._opener.cancel()
         if self._stream is not None and not self._stream.done:
             self._stream.reset(ErrorCode.CANCEL)
             self._flush()
@@ -332,15 +385,21 @@ class Call(Generic[Req, Res]):
             self._receiver.set()
 
 
+def _cardinality(count: str) -> RpcError:
+    return RpcError(f"the server sent {count} where exactly one is due", StatusCode.UNIMPLEMENTED)
+
+
 def error_from_failure(failure: StreamFailure) -> RpcError:
     """The error of a call whose stream ended without a complete response."""
-    text = failure.message
-    if failure.kind == "reset" and failure.code != ErrorCode.REFUSED_STREAM:
+    text, kind, unprocessed = failure.message, failure.kind, failure.unprocessed
+    if kind == "reset" and failure.code != ErrorCode.REFUSED_STREAM:
         return StreamReset(text, from_reset(failure.code), origin="server")
-    if failure.kind in ("reset", "goaway"):
-        return StreamRefused(text, origin="server", unprocessed=True)
-    if failure.kind == "lost":
-        return ConnectionLost(text, unprocessed=failure.unprocessed)
-    if failure.kind == "not-http2":
+    if kind in ("reset", "goaway"):
+        return StreamRefused(text, origin="server", unprocessed=unprocessed)
+    if kind == "closed":
+        return Cancelled(text, unprocessed=unprocessed)
+    if kind == "not-http2":
         return NotHttp2(text, unprocessed=True)
+    if kind == "lost" or unprocessed:  # What was never written cannot be what the server broke the rules on.
+        return ConnectionLost(text, unprocessed=unprocessed)
     return ProtocolViolation(text)
