@@ -19,7 +19,8 @@ from .sandbox.process import FdReader
 _LONGEST_COMMAND = 128 * 1024 - 1
 _DEFAULT_SIZE = (80, 24)
 _QUIET_SECONDS = 0.1
-_LINGER_ROUNDS = 20
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 1024 * 1024
 
 Chunk = messages.ExecChunk
 
@@ -41,6 +42,7 @@ class ExecSession:
         self._open_machine = open_machine
         self._background = background
         self._grace = grace
+        self._machine: Machine | None = None
         self._process: Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._chunks: asyncio.Queue[Chunk | BaseException] = asyncio.Queue(2)
@@ -77,7 +79,7 @@ class ExecSession:
             raise EmulatorError(Code.INVALID_ARGUMENT, "the command has a NUL byte in it")
         if len(first.command.encode()) > _LONGEST_COMMAND:
             raise EmulatorError(Code.INVALID_ARGUMENT, f"the command is longer than {_LONGEST_COMMAND} bytes")
-        machine = await self._open_machine(first.vm_id)
+        self._machine = machine = await self._open_machine(first.vm_id)
         size = (first.cols or _DEFAULT_SIZE[0], first.rows or _DEFAULT_SIZE[1])
         env = {"TERM": "xterm-256color"} if first.tty else {}
         spawn = Spawn(("sh", "-c", first.command), env, tty=_bounded(size) if first.tty else None)
@@ -108,16 +110,20 @@ class ExecSession:
             await self._chunks.put(chunk)
         finally:
             self._blocked -= 1
-        self._moved += 1
+        self._moved += len(chunk.data)
 
     async def _feed(self, process: Process) -> None:
         """Pass the client's chunks on until it half-closes."""
-        async for chunk in self._requests:
-            if chunk.window_change:
-                process.resize(chunk.cols or _DEFAULT_SIZE[0], chunk.rows or _DEFAULT_SIZE[1])
-            elif chunk.data:
-                await process.stdin.write(chunk.data)
-        await process.end_input()
+        try:
+            async for chunk in self._requests:
+                if chunk.window_change:
+                    process.resize(chunk.cols or _DEFAULT_SIZE[0], chunk.rows or _DEFAULT_SIZE[1])
+                elif chunk.data:
+                    await process.stdin.write(chunk.data)
+            await process.end_input()
+        except Exception as error:
+            # A chunk that is no message, or a stream that broke: it ends the call, not just the input.
+            await self._chunks.put(error)
 
     async def _finish(self, process: Process, pumps: list[asyncio.Task[None]]) -> None:
         """Send the exit after everything that the command wrote."""
@@ -127,25 +133,30 @@ class ExecSession:
             pump.cancel()
         await asyncio.wait(pumps)
         for reader, is_stderr in ((process.stdout, False), (process.stderr, True)):
-            while reader is not None and (rest := reader.read_nowait()):
+            rest = None if reader is None else reader.read_nowait()
+            if rest:
                 await self._emit(Chunk(data=rest, is_stderr=is_stderr))
-                if self._over:
-                    return
-        await self._chunks.put(Chunk(exit_code=code))
+        if self._machine is not None and not self._machine.alive:
+            text = "the box is stopped: it was powered off while the command ran"
+            await self._chunks.put(EmulatorError(Code.FAILED_PRECONDITION, text))
+        else:
+            await self._chunks.put(Chunk(exit_code=code))
 
     async def _drain(self, pumps: list[asyncio.Task[None]]) -> None:
         """Wait for the end of the outputs, but not for a child that was left in the background with them open.
 
-        What the command itself wrote is in the pipes when it has ended; so when nothing comes for a short time, that was all.
+        What the command itself wrote is in the pipes when it has ended. So that was all when nothing comes for a
+        short time, and when more has come than pipes hold.
         """
-        rounds = 0
-        while rounds < _LINGER_ROUNDS:
+        most = self._moved + _LINGER_BYTES
+        waited = 0.0
+        while waited < _LINGER_SECONDS and self._moved < most:
             moved = self._moved
             _, open_pumps = await asyncio.wait(pumps, timeout=_QUIET_SECONDS)
             if not open_pumps or (self._moved == moved and not self._blocked):
                 return
             # A client that takes its time is no reason to cut its output short.
-            rounds += not self._blocked
+            waited += 0.0 if self._blocked else _QUIET_SECONDS
 
     async def aclose(self) -> None:
         """End the call: a command that still runs gets SIGTERM and later SIGKILL. Idempotent."""
@@ -159,7 +170,7 @@ class ExecSession:
 
 
 async def _end(process: Process, tasks: list[asyncio.Task[None]], grace: float) -> None:
-    await asyncio.wait(tasks)
+    await asyncio.gather(*tasks, return_exceptions=True)
     try:
         if process.exit_code is None:
             await process.terminate(grace)

@@ -116,9 +116,6 @@ class Boxes:
             except (OSError, SandboxError) as error:
                 await self._discard(box)
                 raise EmulatorError(Code.INTERNAL, f"box {box.name} could not be made: {error}") from error
-            except BaseException:
-                await asyncio.shield(self._discard(box))
-                raise
         return box
 
     async def fork(self, source: Box, name: str, spec: Spec, shared: bool) -> Box:
@@ -136,9 +133,6 @@ class Boxes:
                 raise EmulatorError(
                     Code.INTERNAL, f"box {source.name} could not be forked: {error}"
                 ) from error
-            except BaseException:
-                await asyncio.shield(self._discard(box))
-                raise
         return box
 
     async def _copy(self, source: Box, box: Box) -> None:
@@ -152,7 +146,7 @@ class Boxes:
                 await self.sandbox.copy(source.id, box.id, box.name)
             finally:
                 if machine is not None:
-                    await asyncio.shield(machine.thaw())
+                    await machine.thaw()
 
     async def _discard(self, box: Box) -> None:
         """Undo a creation that failed."""
@@ -278,10 +272,8 @@ class Boxes:
 
     async def close(self) -> None:
         """End every machine."""
-        for box in self._by_name.values():
-            if box.machine is not None:
-                await box.machine.kill()
-        await self.sandbox.close()
+        machines = [box.machine for box in self._by_name.values() if box.machine is not None]
+        await asyncio.gather(*(machine.kill() for machine in machines))
 
 
 def _wrong_state(box: Box, advice: str) -> EmulatorError:

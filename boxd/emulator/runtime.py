@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
-
-from grpclib.server import Server
 
 from .exchange import PATH, Exchange, RateLimit
 from .machines import Boxes
@@ -62,41 +59,29 @@ class Emulator:
         if temporary:
             stack.callback(shutil.rmtree, state, True)
         sandbox = await open_sandbox(state, remove_at_end=temporary, kind=options.sandbox)
+        stack.push_async_callback(sandbox.close)
         boxes = Boxes(sandbox, options)
-        stack.push_async_callback(boxes.close)
         service = Service(boxes, options)
         stack.push_async_callback(service.drain)
+        # Before `drain`: commands that ignore SIGTERM then end with their box instead of after their grace.
+        stack.push_async_callback(boxes.close)
         tokens = Tokens(options.api_key, options.user_id)
         limit = RateLimit(options.exchange_requests, options.exchange_window)
         exchange = Exchange(tokens, options.token_seconds, limit)
         stack.push_async_callback(exchange.close)
         exchange_port = await exchange.start(options.host, options.exchange_port)
         server = make_server(service, tokens, options)
-        stack.push_async_callback(_close_server, server)
+        stack.push_async_callback(server.shut_down)
         await server.start(options.host, options.port)
-        port = _port_of(server)
         host = f"[{options.host}]" if ":" in options.host else options.host
         return Local(
-            api_url=f"http://{host}:{port}",
+            api_url=f"http://{host}:{server.port}",
             exchange_url=f"http://{host}:{exchange_port}{PATH}",
             api_key=options.api_key,
             token=tokens.issue(_TOKEN_SECONDS)[0],
             sandbox=sandbox.name,
             limits=sandbox.limits,
         )
-
-
-async def _close_server(server: Server) -> None:
-    server.close()
-    await server.wait_closed()
-
-
-def _port_of(server: Server) -> int:
-    """The port that the server listens on; grpclib keeps its socket to itself."""
-    listening = server._server
-    assert isinstance(listening, asyncio.Server)
-    port: int = listening.sockets[0].getsockname()[1]
-    return port
 
 
 def _state_directory(wanted: str | None) -> tuple[str, bool]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -9,7 +11,9 @@ from grpclib import GRPCError, Status
 from grpclib.config import Configuration
 from grpclib.const import Cardinality, Handler
 from grpclib.encoding.base import CodecBase
+from grpclib.protocol import H2Protocol
 from grpclib.server import Server, Stream
+from h2.settings import SettingCodes
 
 from boxd import methods
 from boxd.transport.method import Kind, Method
@@ -26,10 +30,13 @@ _CARDINALITIES = {
     Kind.BIDI_STREAM: Cardinality.STREAM_STREAM,
 }
 
+# The connection's window is far larger than a stream's: a command that does not read its input holds up a stream's
+# window of data, and must not hold up the other calls of its connection.
 _CONFIGURATION = Configuration(
-    http2_connection_window_size=64 * MIB,
-    http2_stream_window_size=8 * MIB,
+    http2_connection_window_size=1024 * MIB,
+    http2_stream_window_size=4 * MIB,
 )
+_MOST_STREAMS = 1000
 
 AnyStream = Stream[Any, Any]
 
@@ -112,6 +119,55 @@ async def _send_all(stream: AnyStream, responses: Any) -> None:
         await responses.aclose()
 
 
-def make_server(service: Service, tokens: Tokens, options: Options) -> Server:
-    """A grpclib server that is not listening yet. Needs a running loop."""
-    return Server([Adapter(service, tokens, options)], codec=_Codec(), config=_CONFIGURATION)
+class _Protocol(H2Protocol):
+    """A connection that allows more calls at once than grpclib's hundred."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.connection._connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: _MOST_STREAMS})
+        self.connection.flush()
+
+    def go_away(self) -> None:
+        """Close the connection with a GOAWAY frame (RFC 9113, section 6.8)."""
+        if not self.connection.is_closing():
+            self.connection._connection.close_connection()
+            self.connection.flush()
+            self.connection.close()
+
+
+class BoxdServer(Server):
+    """A grpclib server whose connections end with it."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        super().__init__([adapter], codec=_Codec(), config=_CONFIGURATION)
+        self._protocols: weakref.WeakSet[_Protocol] = weakref.WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        made = super()._protocol_factory()
+        protocol = _Protocol(made.handler, made.config, made.h2_config)
+        self._protocols.add(protocol)
+        return protocol
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        listening = self._server
+        assert isinstance(listening, asyncio.Server)
+        port: int = listening.sockets[0].getsockname()[1]
+        return port
+
+    async def shut_down(self) -> None:
+        """Stop listening, cancel the calls and close the connections, in this order."""
+        if self._server is None:
+            return
+        self.close()
+        # Handlers first: they end their calls with a status while their connections are open.
+        await asyncio.gather(*(handler.wait_closed() for handler in self._handlers))
+        for protocol in list(self._protocols):
+            protocol.go_away()
+        await self.wait_closed()
+
+
+def make_server(service: Service, tokens: Tokens, options: Options) -> BoxdServer:
+    """A server that is not listening yet. Needs a running loop."""
+    return BoxdServer(Adapter(service, tokens, options))

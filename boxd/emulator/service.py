@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from boxd import messages as pb
 
@@ -22,6 +22,8 @@ from .transfers import Receiver, Sender, too_big
 
 NEWER = frozenset({"DownloadFileStream"})
 """RPCs that only a server of generation 2 has."""
+
+T = TypeVar("T")
 
 _DEFAULT_VCPU = 2
 _DEFAULT_MEMORY = 8 * GIB
@@ -43,7 +45,7 @@ class Service:
     def __init__(self, boxes: Boxes, options: Options) -> None:
         self._boxes = boxes
         self._options = options
-        self._background: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
 
     def implements(self, rpc: str) -> bool:
         """Whether this server has the RPC; the others answer UNIMPLEMENTED."""
@@ -56,6 +58,14 @@ class Service:
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` to its end, even if the caller goes away: a box is never left half made or half destroyed."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(_take_exception)
+        return await asyncio.shield(task)
 
     async def drain(self) -> None:
         """Wait until the clean-up of ended calls is done."""
@@ -101,7 +111,7 @@ class Service:
             org=self._org(request.org),
             shared=request.shared,
         )
-        box = await self._boxes.create(request.name, spec)
+        box = await self._whole(self._boxes.create(request.name, spec))
         return pb.CreateVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -114,7 +124,9 @@ class Service:
 
     async def fork_vm(self, request: pb.ForkVmRequest, context: Context) -> pb.ForkVmResponse:
         source = self._boxes.existing(request.source_vm_id)
-        box = await self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared)
+        box = await self._whole(
+            self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared)
+        )
         return pb.ForkVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -163,26 +175,30 @@ class Service:
     # Lifecycle.
 
     async def start_vm(self, request: pb.StartVmRequest, context: Context) -> pb.StartVmResponse:
-        await self._boxes.start(self._boxes.existing(request.vm_id))
+        await self._whole(self._boxes.start(self._boxes.existing(request.vm_id)))
         return pb.StartVmResponse()
 
     async def stop_vm(self, request: pb.StopVmRequest, context: Context) -> pb.StopVmResponse:
-        await self._boxes.stop(self._boxes.existing(request.vm_id))
+        await self._whole(self._boxes.stop(self._boxes.existing(request.vm_id)))
         return pb.StopVmResponse()
 
     async def reboot_vm(self, request: pb.RebootVmRequest, context: Context) -> pb.RebootVmResponse:
-        await self._boxes.reboot(self._boxes.existing(request.vm_id))
+        await self._whole(self._boxes.reboot(self._boxes.existing(request.vm_id)))
         return pb.RebootVmResponse()
 
     async def destroy_vm(self, request: pb.DestroyVmRequest, context: Context) -> pb.DestroyVmResponse:
-        await self._boxes.destroy(self._boxes.existing(request.vm_id))
+        await self._whole(self._boxes.destroy(self._boxes.existing(request.vm_id)))
         return pb.DestroyVmResponse()
 
     async def suspend_vm(self, request: pb.SuspendVmRequest, context: Context) -> pb.SuspendVmResponse:
-        return pb.SuspendVmResponse(suspend_us=await self._boxes.suspend(self._boxes.existing(request.vm_id)))
+        return pb.SuspendVmResponse(
+            suspend_us=await self._whole(self._boxes.suspend(self._boxes.existing(request.vm_id)))
+        )
 
     async def resume_vm(self, request: pb.ResumeVmRequest, context: Context) -> pb.ResumeVmResponse:
-        return pb.ResumeVmResponse(resume_us=await self._boxes.resume(self._boxes.existing(request.vm_id)))
+        return pb.ResumeVmResponse(
+            resume_us=await self._whole(self._boxes.resume(self._boxes.existing(request.vm_id)))
+        )
 
     async def share_vm(self, request: pb.ShareVmRequest, context: Context) -> pb.ShareVmResponse:
         self._boxes.share(self._boxes.existing(request.vm_id), True)
@@ -286,6 +302,12 @@ class DownloadStream:
             self._machine = None
         if self._sender is not None:
             await self._sender.aclose()
+
+
+def _take_exception(task: asyncio.Task[Any]) -> None:
+    """Mark a task's error as seen: its caller may be gone, and has been told otherwise."""
+    if not task.cancelled():
+        task.exception()
 
 
 def snake_case(rpc: str) -> str:

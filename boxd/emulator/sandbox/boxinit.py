@@ -37,7 +37,12 @@ def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: 
     linux.forbid_new_privileges()
     # Programs of the box with the same user number must not reach this process through /proc/1.
     linux.set_dumpable(False)
-    Machine(plan, env, sock).serve()
+    linux.set_title(f"boxd-init {hostname}")
+    try:
+        Machine(plan, env, sock).serve()
+    except ConnectionError:
+        # The emulator is gone, which ends the box as much as a closed socket does.
+        return
 
 
 def _enter_user_namespace() -> None:

@@ -125,3 +125,14 @@ def drop_bounding_capabilities() -> None:
     for capability in range(last + 1):
         if capability not in KEPT_CAPABILITIES:
             _check(_libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), f"prctl(PR_CAPBSET_DROP, {capability})")
+
+
+def set_title(title: str) -> None:
+    """Overwrite this process's command line, as `ps` shows it, which would otherwise show paths of the host."""
+    with open("/proc/self/stat", encoding="utf-8", errors="replace") as source:
+        fields = source.read().rpartition(")")[2].split()
+    # proc(5): arg_start and arg_end are fields 48 and 49; the split begins at field 3.
+    start, end = int(fields[45]), int(fields[46])
+    if 0 < start < end:
+        raw = title.encode()[: end - start - 1]
+        ctypes.memmove(start, raw.ljust(end - start, b"\0"), end - start)

@@ -277,7 +277,19 @@ async def _wait(event: asyncio.Event) -> None:
 def _command(fd: int) -> list[str]:
     sandbox = os.path.dirname(os.path.abspath(__file__))
     emulator = os.path.dirname(sandbox)
-    return [sys.executable, "-I", "-S", "-c", _BOOT, str(fd), os.path.dirname(emulator), emulator, sandbox]
+    return [
+        sys.executable,
+        "-I",
+        "-S",
+        "-X",
+        "utf8",
+        "-c",
+        _BOOT,
+        str(fd),
+        os.path.dirname(emulator),
+        emulator,
+        sandbox,
+    ]
 
 
 def _limits(privileged: bool, in_memory: bool) -> tuple[str, ...]:

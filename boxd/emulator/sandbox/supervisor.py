@@ -113,7 +113,7 @@ class Supervisor:
         poll.register(wake_read, select.POLLIN)
         # Boxes are forked from here: what exists now is shared with them instead of copied by the collector.
         gc.freeze()
-        wire.send(self._sock, {"event": "ready", "user": self._plan.user})
+        self._tell({"event": "ready"})
         while True:
             ready = {fd for fd, _ in poll.poll()}
             if wake_read in ready:
@@ -130,6 +130,13 @@ class Supervisor:
                     for fd in fds:
                         os.close(fd)
         self._end()
+
+    def _tell(self, message: wire.Message) -> None:
+        try:
+            wire.send(self._sock, message)
+        except ConnectionError:
+            # The emulator is gone: the next look at the socket finds its end.
+            return
 
     def _end(self) -> None:
         signal.set_wakeup_fd(-1)
@@ -155,7 +162,7 @@ class Supervisor:
             self._be_box(request, fds[0])
         linux.setns(self._own_pids, linux.CLONE_NEWPID)
         self._boxes[pid] = request["box"]
-        wire.send(self._sock, {"id": request["id"]})
+        self._tell({"id": request["id"]})
 
     def _be_box(self, request: wire.Message, fd: int) -> None:
         """Be the box's first process; never returns."""
@@ -178,11 +185,11 @@ class Supervisor:
         for pid, box in self._boxes.items():
             if box == request["box"]:
                 os.kill(pid, signal.SIGKILL)
-        wire.send(self._sock, {"id": request["id"]})
+        self._tell({"id": request["id"]})
 
     def _keep_state(self, request: wire.Message, fds: list[int]) -> None:
         self._remove_at_end = ""
-        wire.send(self._sock, {"id": request["id"]})
+        self._tell({"id": request["id"]})
 
     def _work(self, request: wire.Message, fds: list[int]) -> None:
         """Do a file job in a child, so that other requests do not wait for it."""
@@ -226,7 +233,7 @@ class Supervisor:
                 return
             box = self._boxes.pop(pid, None)
             if box is not None:
-                wire.send(self._sock, {"event": "gone", "box": box})
+                self._tell({"event": "gone", "box": box})
             elif pid in self._workers:
                 number, report = self._workers.pop(pid)
                 with open(report, encoding="utf-8", errors="replace") as source:
@@ -235,7 +242,7 @@ class Supervisor:
 
     def _finish(self, number: int, status: int, failure: str) -> None:
         if status == 0:
-            wire.send(self._sock, {"id": number})
+            self._tell({"id": number})
             return
         code, _, text = (failure or "5 the helper process died").partition(" ")
-        wire.send(self._sock, {"id": number, "errno": int(code), "error": text})
+        self._tell({"id": number, "errno": int(code), "error": text})
