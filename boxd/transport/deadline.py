@@ -32,6 +32,8 @@ class Deadline:
 
 def grpc_timeout(seconds: float) -> bytes:
     """A positive time as the `grpc-timeout` header gives it: rounded up, never 0, at most eight digits."""
+    if seconds == math.inf:
+        return b"%dH" % _MAX_DIGITS
     for per_second, unit in _UNITS:
         amount = math.ceil(seconds * per_second)
         if amount <= _MAX_DIGITS:

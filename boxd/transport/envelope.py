@@ -34,15 +34,15 @@ class EnvelopeReader:
         """True in the middle of a prefix or a message."""
         return self._missing > 0 or bool(self._prefix)
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The messages that `data` completes, each as (flags, payload). Raises `MessageTooLarge`."""
-        out: list[tuple[int, bytes]] = []
+    def feed(self, data: bytes, out: list[tuple[int, bytes]]) -> None:
+        """Append the messages that `data` completes, each as (flags, payload). Raises `MessageTooLarge`, after those
+        that came before it."""
         position = 0
         if self._missing:
             if len(data) < self._missing:
                 self._chunks.append(data)
                 self._missing -= len(data)
-                return out
+                return
             position = self._missing
             out.append(self._complete(data[:position]))
         elif self._prefix:
@@ -63,7 +63,6 @@ class EnvelopeReader:
             out.append((flags, data[position:stop]))
             position = stop
         self._prefix = data[position:]
-        return out
 
     def _complete(self, last: bytes) -> tuple[int, bytes]:
         self._chunks.append(last)

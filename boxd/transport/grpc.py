@@ -7,10 +7,11 @@ from typing import NoReturn
 
 from boxd.transport.compression import ACCEPTED, gzip_decompress
 from boxd.transport.deadline import grpc_timeout
+from boxd.transport.details import parse_details
 from boxd.transport.envelope import EnvelopeReader, envelope
 from boxd.transport.errors import DecodeFailed, ProtocolViolation, RpcError
 from boxd.transport.http2.stream import Headers
-from boxd.transport.metadata import decode_metadata
+from boxd.transport.metadata import Metadata, decode_metadata
 from boxd.transport.protocol import RequestHead, ResponseReader, RpcProtocol
 from boxd.transport.status import StatusCode, from_http
 
@@ -87,18 +88,17 @@ class GrpcReader(ResponseReader):
             encoding = self._encoding[:64].decode("latin-1")
             raise DecodeFailed(f"the server compresses with {encoding!r}, which this client did not offer")
 
-    def on_data(self, data: bytes) -> list[bytes]:
-        if self._fault is not None:
-            self._quote += data[: MAX_BODY_QUOTE - len(self._quote)]
-            if len(self._quote) >= MAX_BODY_QUOTE:
-                self._raise_foreign(self._fault)
-            return []
-        messages = []
-        for flags, payload in self._envelopes.feed(data):
-            messages.append(payload if flags == 0 else self._inflate(flags, payload))
-        return messages
+    def on_data(self, data: bytes, messages: list[tuple[int, bytes]]) -> None:
+        if self._fault is None:
+            self._envelopes.feed(data, messages)
+            return
+        self._quote += data[: MAX_BODY_QUOTE - len(self._quote)]
+        if len(self._quote) >= MAX_BODY_QUOTE:
+            self._raise_foreign(self._fault)
 
-    def _inflate(self, flags: int, payload: bytes) -> bytes:
+    def decode(self, flags: int, payload: bytes) -> bytes:
+        if flags == 0:
+            return payload
         if flags != 1:
             raise ProtocolViolation(f"the server sent a message with the flags {flags:#x}")
         if self._encoding == b"identity":
@@ -144,9 +144,8 @@ class GrpcReader(ResponseReader):
 
     def _raise_foreign(self, code: StatusCode) -> NoReturn:
         """What answered is not a gRPC server, or not one for this call."""
-        content_type = next((v for n, v in self.headers if n == b"content-type"), b"no content type")[:64].decode(
-            "latin-1"
-        )
+        fields = self.trailers if self._only else self.headers
+        content_type = next((v for n, v in fields if n == b"content-type"), b"no content type")[:64].decode("latin-1")
         text = f"the server answered with HTTP status {self._http_status} and {content_type}, not with gRPC"
         if self._quote:
             text += f": {self._quote.decode('utf-8', 'replace')}"
@@ -154,7 +153,8 @@ class GrpcReader(ResponseReader):
 
     def _raise(self, code: StatusCode, text: str, origin: str) -> NoReturn:
         trailers = decode_metadata(self.trailers)
-        raise RpcError(text, code, headers=self._metadata(), trailers=trailers, origin=origin)
+        details = _details(trailers)
+        raise RpcError(text, code, details=details, headers=self._metadata(), trailers=trailers, origin=origin)
 
     def _metadata(self) -> list[tuple[str, str | bytes]]:
         return decode_metadata(self.headers)
@@ -166,6 +166,17 @@ def _content_type_fault(content_type: bytes) -> StatusCode | None:
     if kind in (b"application/grpc", b"application/grpc+proto"):
         return None
     return StatusCode.INTERNAL if kind.startswith(b"application/grpc+") else StatusCode.UNKNOWN
+
+
+def _details(trailers: Metadata) -> list[tuple[str, bytes]]:
+    """The details of an error; what cannot be read stays in the trailers only."""
+    for name, value in trailers:
+        if name == "grpc-status-details-bin" and isinstance(value, bytes):
+            try:
+                return parse_details(value)
+            except ValueError:
+                return []
+    return []
 
 
 def parse_status(value: bytes) -> StatusCode | None:

@@ -13,7 +13,7 @@ from boxd.transport.http2.stream import Headers
 #: Pairs of a lower-case name and a value; names ending in `-bin` carry bytes. Names may repeat.
 Metadata: TypeAlias = Sequence[tuple[str, "str | bytes"]]
 
-_NAME = re.compile(r"[0-9a-z_.\-]+")
+_NAME = re.compile(r"[0-9A-Za-z_.\-]+")
 _VALUE = re.compile(r"[\x20-\x7e]*")
 _RESERVED_PREFIXES = ("grpc-", "connect-", ":")
 _RESERVED = frozenset(
@@ -34,12 +34,13 @@ _RESERVED = frozenset(
 def encode_metadata(metadata: Iterable[tuple[str, str | bytes]]) -> Headers:
     """Metadata as header fields. Raises `ValueError` for what must not be sent, without quoting values, which may be
     secret."""
-    return [_encode(name.lower(), value) for name, value in metadata]
+    return [_encode(name, value) for name, value in metadata]
 
 
 def _encode(name: str, value: str | bytes) -> tuple[bytes, bytes]:
     if not _NAME.fullmatch(name):
         raise ValueError(f"metadata name {name!r}: use lower-case letters, digits, '-', '_' and '.'")
+    name = name.lower()
     if name in _RESERVED or name.startswith(_RESERVED_PREFIXES):
         raise ValueError(f"metadata name {name!r} is reserved for the protocol")
     if name.endswith("-bin"):

@@ -30,8 +30,14 @@ class ResponseReader(ABC):
         """The response's head. With `end_stream` nothing follows it."""
 
     @abstractmethod
-    def on_data(self, data: bytes) -> list[bytes]:
-        """A piece of the body; returns the messages it completes, decompressed."""
+    def on_data(self, data: bytes, messages: list[tuple[int, bytes]]) -> None:
+        """A piece of the body; the messages it completes are appended as (flags, payload), those before an error too.
+        A message with flags has to go through `decode`."""
+
+    @abstractmethod
+    def decode(self, flags: int, payload: bytes) -> bytes:
+        """A message's own bytes, decompressed. Called when it is taken, so that what waits is no larger than what was
+        sent."""
 
     @abstractmethod
     def on_end(self, trailers: Headers) -> None:

@@ -90,7 +90,9 @@ class _RandomRun:
         self.answered: set[int] = set()
 
     def step(self) -> None:
-        action = self.rng.choice([self.open, self.respond, self.respond, self.respond, self.end, self.cancel, self.rare])
+        action = self.rng.choice(
+            [self.open, self.respond, self.respond, self.respond, self.end, self.cancel, self.rare]
+        )
         action()
         if self.rng.random() < 0.7:
             self.pump()
