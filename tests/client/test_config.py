@@ -166,7 +166,7 @@ def test_arguments_win_over_the_environment() -> None:
     ],
 )
 def test_which_credential(arguments: dict[str, str], environ: dict[str, str], kind: str, value: str) -> None:
-    settings = Settings.resolve(**arguments, environ=environ)  # type: ignore[arg-type]
+    settings = Settings.resolve(**arguments, environ=environ)
     found = {name: secret.reveal() for name in ("api_key", "token") if (secret := getattr(settings, name)) is not None}
     assert found == {kind: value}
 
@@ -183,7 +183,7 @@ def test_no_credential_names_both_arguments_and_both_variables() -> None:
 @pytest.mark.parametrize("name", ["api_key", "token"])
 def test_a_credential_that_cannot_be_sent(name: str, value: str) -> None:
     with pytest.raises(AuthenticationError, match=name) as caught:
-        Settings.resolve(**{name: value}, environ={})  # type: ignore[arg-type]
+        Settings.resolve(**{name: value}, environ={})
     assert not value.strip() or value.strip() not in str(caught.value)
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import tracemalloc
 from typing import IO, Any
 
@@ -10,7 +11,6 @@ from hypothesis import strategies as st
 
 from boxd.errors import BoxdError
 from boxd.messages.exec import ExecChunk
-from boxd.resources import output
 from boxd.resources.output import Output, Spool
 from tests.client.fakes import FakeCall
 
@@ -117,7 +117,7 @@ async def test_a_full_disk_is_an_error_for_every_reader(monkeypatch: pytest.Monk
     def full(*args: Any, **options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(output.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     call = FakeCall([ExecChunk(data=b"x" * 100, is_stderr=True), ExecChunk()])
     out = Output(call)
     out.stderr = Spool(limit=10)
