@@ -38,7 +38,7 @@ def main() -> int:
     code, expected = example()
     print("The quick start of the README, against a local boxd server:\n")
     with emulator.running() as local:
-        print(f"  BOXD_API_URL={local.api_url}\n  {local.description}\n")
+        print(f"  BOXD_API_URL={local.api_url}\n")
         os.environ["BOXD_API_KEY"] = local.api_key
         os.environ["BOXD_API_URL"] = local.api_url
         os.environ["BOXD_EXCHANGE_URL"] = local.exchange_url

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 class LogStream(Blocking["_aio.LogStream"]):
     """Console output, from `Box.stream_logs`: an iterator of `bytes`. Use it as a context manager, or
-    `aclose` it, to leave it early. Made for one task.
+    `close` it, to leave it early. Made for one task.
     """
 
     __slots__ = ()
@@ -23,14 +23,17 @@ class LogStream(Blocking["_aio.LogStream"]):
         return self
 
     def __next__(self) -> bytes:
+        item = self._async._take()
+        if item is not None:
+            return item
         try:
             return run(self._async.__anext__())
         except StopAsyncIteration:
             raise StopIteration from None
 
-    def aclose(self) -> None:
+    def close(self) -> None:
         """End the call. Idempotent."""
-        run(self._async.aclose())
+        run(self._async.close())
 
     def __enter__(self) -> LogStream:
         run(self._async.__aenter__())

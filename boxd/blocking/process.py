@@ -59,6 +59,9 @@ class StreamReader(Blocking["_aio.StreamReader"]):
         return self
 
     def __next__(self) -> bytes:
+        item = self._async._take()
+        if item is not None:
+            return item
         try:
             return run(self._async.__anext__())
         except StopAsyncIteration:

@@ -341,7 +341,7 @@ class Box:
 
     def stream_logs(self, follow: bool = False) -> LogStream:
         """The machine's console output as an iterator of `bytes`; with `follow` it goes on with what is to come.
-        The call begins with the first piece and ends with the iterator's `aclose`. RPC: StreamLogs."""
+        The call begins with the first piece and ends with the iterator's `close`. RPC: StreamLogs."""
         return LogStream(self._session, self._id, follow)
 
     def __eq__(self, other: object) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 class LogStream:
     """Console output, from `Box.stream_logs`: an async iterator of `bytes`. Use it as an async context manager, or
-    `aclose` it, to leave it early. Made for one task."""
+    `close` it, to leave it early. Made for one task."""
 
     def __init__(self, session: Session, vm_id: str, follow: bool) -> None:
         self._session = session
@@ -29,13 +29,12 @@ class LogStream:
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._pieces:
-            self._pieces.extend(await self._next_batch())
-        if not self._pieces:
-            raise StopAsyncIteration
-        return self._pieces.popleft()
+        while (piece := self._take()) is None:
+            if not await self._refill():
+                raise StopAsyncIteration
+        return piece
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """End the call. Idempotent."""
         self._ended = True
         self._pieces.clear()
@@ -48,10 +47,17 @@ class LogStream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self.aclose()
+        await self.close()
 
-    async def _next_batch(self) -> list[bytes]:
-        """The pieces at hand, at least one; none at the end."""
+    def _take(self) -> bytes | None:
+        """The next piece if it is at hand. From any thread: a deque allows that."""
+        try:
+            return self._pieces.popleft()
+        except IndexError:
+            return None
+
+    async def _refill(self) -> bool:
+        """Wait for more pieces; False at the end."""
         while not self._ended:
             if self._stream is None:
                 self._stream = self._session.stream(methods.StreamLogs)
@@ -60,5 +66,6 @@ class LogStream:
             if not batch:
                 self._ended = True
             elif pieces := [chunk.data for chunk in batch if chunk.data]:
-                return pieces
-        return []
+                self._pieces.extend(pieces)
+                return True
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 import anyio.lowlevel
@@ -69,14 +70,15 @@ class StreamReader:
     def __init__(self, output: Output, spool: Spool) -> None:
         self._output = output
         self._spool = spool
+        # Pieces on their way to the reader: one hop to the event loop brings a blocking reader all there are.
+        self._ready: deque[bytes] = deque()
 
     async def read(self) -> bytes:
         """The next piece, as soon as there is one; `b""` at the end."""
-        # Another task may take what this one waited for, so look again.
-        while not self._spool:
-            if not await self._output.wait_data(self._spool):
+        while (piece := self._take()) is None:
+            if not await self._refill():
                 return b""
-        return self._spool.pop()
+        return piece
 
     def __aiter__(self) -> StreamReader:
         return self
@@ -87,12 +89,21 @@ class StreamReader:
             raise StopAsyncIteration
         return data
 
-    async def _next_batch(self) -> list[bytes]:
-        """Everything at hand, at least one piece; nothing at the end. One hop for many pieces."""
+    def _take(self) -> bytes | None:
+        """The next piece if it is at hand. From any thread: a deque allows that."""
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            return None
+
+    async def _refill(self) -> bool:
+        """Wait for more pieces; False at the end."""
+        # Another task may take what this one waited for, so look again.
         while not self._spool:
             if not await self._output.wait_data(self._spool):
-                return []
-        return self._spool.pop_all()
+                return False
+        self._ready.extend(self._spool.pop_all())
+        return True
 
 
 class ExecProcess:

@@ -353,5 +353,5 @@ async def test_leaving_logs_ends_the_call() -> None:
             break
     assert call.cancelled
     assert [piece async for piece in stream] == []
-    await stream.aclose()
+    await stream.close()
     gc.collect()
