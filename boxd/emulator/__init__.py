@@ -4,7 +4,8 @@
         with boxd.Compute(api_url=local.api_url, exchange_url=local.exchange_url, api_key=local.api_key) as c:
             box = c.box.create()
 
-or `python -m boxd.emulator`. Needs the extra `boxd[emulator]`. On Linux each box has its own file system, processes and name; see `Local.limits` for what the host does not allow.
+or `python -m boxd.emulator`. Needs the extra `boxd[emulator]`. On Linux each box has its own file system,
+processes and name; see `Local.limits` for what the host does not allow.
 """
 
 from __future__ import annotations

@@ -48,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sandbox", choices=("auto", "namespaces", "plain"), help="how boxes are kept apart (default auto)"
     )
+    parser.add_argument(
+        "--no-sudo",
+        dest="sudo",
+        action="store_false",
+        default=None,
+        help="boxes without a root user to become",
+    )
     parser.add_argument("--max-boxes", type=int, help="boxes at once (default 10)")
     parser.add_argument("--api-key", help="the key to accept (default: a new one)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON when ready")
@@ -61,7 +68,7 @@ async def _serve(emulator: Emulator, as_json: bool) -> None:
         loop.add_signal_handler(number, stop.set)
     if not _is_loopback(emulator.options.host):
         print(
-            f"boxd.emulator: warning: whoever reaches {emulator.options.host} and has the key runs commands on this machine",
+            f"boxd.emulator: warning: who reaches {emulator.options.host} and has the key runs commands here",
             file=sys.stderr,
         )
     async with emulator as local:

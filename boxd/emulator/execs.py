@@ -28,7 +28,8 @@ Chunk = messages.ExecChunk
 class ExecSession:
     """The server's side of an Exec stream: an async iterator of chunks.
 
-    `open_machine` gives the machine for a box's id; `background` keeps the clean-up of a cancelled call running. `aclose` ends the command.
+    `open_machine` gives the machine for a box's id; `background` keeps the clean-up of a cancelled call
+    running. `aclose` ends the command.
     """
 
     def __init__(
@@ -143,10 +144,10 @@ class ExecSession:
             await self._chunks.put(Chunk(exit_code=code))
 
     async def _drain(self, pumps: list[asyncio.Task[None]]) -> None:
-        """Wait for the end of the outputs, but not for a child that was left in the background with them open.
+        """Wait for the end of the outputs, but not for a background child that keeps them open.
 
-        What the command itself wrote is in the pipes when it has ended. So that was all when nothing comes for a
-        short time, and when more has come than pipes hold.
+        What the command itself wrote is in the pipes when it has ended. So that was all when nothing comes
+        for a short time, and when more has come than pipes hold.
         """
         most = self._moved + _LINGER_BYTES
         waited = 0.0

@@ -169,7 +169,7 @@ class Boxes:
     # Transitions.
 
     async def ready(self, box: Box) -> Machine:
-        """The box's machine, for a command or a file: wakes a suspended box. FAILED_PRECONDITION when it is off."""
+        """The box's machine; wakes a suspended box. FAILED_PRECONDITION when the box is off."""
         if box.status == RUNNING and box.machine is not None and box.machine.alive:
             return box.machine
         async with box.lock:
@@ -300,7 +300,7 @@ def merge_specs(base: Spec, over: Spec) -> Spec:
 
 
 def check_spec(spec: Spec) -> None:
-    """Refuse sizes above the platform's largest (RESOURCE_EXHAUSTED) and values that are none (INVALID_ARGUMENT)."""
+    """Refuse sizes above the platform's (RESOURCE_EXHAUSTED) and other bad values (INVALID_ARGUMENT)."""
     for what, value, most in (
         ("vCPUs", spec.vcpu, LARGEST_VCPU),
         ("bytes of memory", spec.memory_bytes, LARGEST_MEMORY),

@@ -23,6 +23,8 @@ class Options:
     """Directory of the boxes' disks; None: a temporary one, removed at the end."""
     sandbox: str = "auto"
     """`auto`, `namespaces` or `plain`."""
+    sudo: bool = True
+    """Whether a box's user can become its root with `sudo`, as on the real service."""
     api_key: str = field(default_factory=lambda: "bxd_" + secrets.token_hex(20), repr=False)
     """The key that the token exchange accepts."""
     user_id: str = "local-user"

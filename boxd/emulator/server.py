@@ -30,8 +30,8 @@ _CARDINALITIES = {
     Kind.BIDI_STREAM: Cardinality.STREAM_STREAM,
 }
 
-# The connection's window is far larger than a stream's: a command that does not read its input holds up a stream's
-# window of data, and must not hold up the other calls of its connection.
+# The connection's window is far larger than a stream's: a command that does not read its input holds up a
+# stream's window of data, and must not hold up the other calls of its connection.
 _CONFIGURATION = Configuration(
     http2_connection_window_size=1024 * MIB,
     http2_stream_window_size=4 * MIB,

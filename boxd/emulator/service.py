@@ -1,7 +1,7 @@
 """What each RPC does, independent of the gRPC library that carries it.
 
-A unary handler takes the request and the call's context and returns the response; a streaming one takes an iterator of requests, or
-returns an object with `__anext__` and `aclose`. All raise `EmulatorError`.
+A unary handler takes the request and the call's context and returns the response; a streaming one takes an
+iterator of requests, or returns an object with `__anext__` and `aclose`. All raise `EmulatorError`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Service:
         task.add_done_callback(self._background.discard)
 
     async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do `work` to its end, even if the caller goes away: a box is never left half made or half destroyed."""
+        """Do `work` to its end even if the caller goes away: no box is left half made or half gone."""
         task = asyncio.get_running_loop().create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -245,10 +245,8 @@ class Service:
             async for chunk in requests:
                 await receiver.write(chunk.data)
             if first.total_size and receiver.written != first.total_size:
-                raise EmulatorError(
-                    Code.INVALID_ARGUMENT,
-                    f"the upload announced {first.total_size} bytes and brought {receiver.written}: nothing was written",
-                )
+                sizes = f"announced {first.total_size} bytes and brought {receiver.written}"
+                raise EmulatorError(Code.INVALID_ARGUMENT, f"the upload {sizes}: nothing was written")
             return pb.UploadFileResponse(bytes_written=await receiver.finish())
         finally:
             await receiver.abort()

@@ -17,8 +17,9 @@ from .runtime import Emulator, Local
 def running(options: Options | None = None, **settings: Any) -> Iterator[Local]:
     """Run an emulator while the `with` block runs; gives its `Local`.
 
-    `options` or keyword arguments with the names of `Options`' fields set it up. Raises `SandboxError` or `OSError` when it cannot start. At the end
-    all boxes are gone, with their processes, mounts and (unless `state` is given) files.
+    `options` or keyword arguments with the names of `Options`' fields set it up. Raises `SandboxError` or
+    `OSError` when it cannot start. At the end all boxes are gone, with their processes, mounts and (unless
+    `state` is given) files.
     """
     if options is not None and settings:
         raise TypeError("give `options` or its fields as keyword arguments, not both")

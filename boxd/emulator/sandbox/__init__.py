@@ -1,6 +1,7 @@
 """The machines of boxes: real processes and real files, isolated as far as the host allows.
 
-`open_sandbox` tries what the kernel gives and answers with the best kind that works; `base` is the interface of both kinds.
+`open_sandbox` tries what the kernel gives and answers with the best kind that works; `base` is the interface
+of both kinds.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ class Download:
 class Upload:
     """A file that is being written into a box under a temporary name.
 
-    `fd` takes the bytes and belongs to the caller. `commit()` puts the file in place of its destination at once; `abort()` removes it. Exactly one of them is called.
+    `fd` takes the bytes and belongs to the caller. `commit()` puts the file in place of its destination at
+    once; `abort()` removes it. Exactly one of them is called.
     """
 
     fd: int

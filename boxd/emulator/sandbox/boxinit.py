@@ -1,7 +1,8 @@
 """The first process of a box: it starts commands, opens files and reaps what ends.
 
-It is forked by the supervisor, builds the box's file system, moves itself into a user namespace of
-its own (which locks those mounts) and then serves requests from one socket. When the socket ends, so does it, and the kernel ends the rest of the box.
+It is forked by the supervisor, builds the box's file system, moves itself into a user namespace of its own
+(which locks those mounts) and then serves requests from one socket. When the socket ends, so does it, and the
+kernel ends the rest of the box.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: 
     linux.set_hostname(hostname)
     rootfs.name_box(hostname)
     linux.drop_bounding_capabilities()
-    linux.forbid_new_privileges()
+    if not plan.sudo:
+        linux.forbid_new_privileges()
     # Programs of the box with the same user number must not reach this process through /proc/1.
     linux.set_dumpable(False)
     linux.set_title(f"boxd-init {hostname}")
@@ -48,7 +50,8 @@ def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: 
 def _enter_user_namespace() -> None:
     """Enter a new user namespace that knows the same users as the one outside.
 
-    The maps are written by a child that stays outside, since only there is the right to map more than one user.
+    The maps are written by a child that stays outside, since only there is the right to map more than one
+    user.
     """
     with open("/proc/self/uid_map", encoding="utf-8") as source:
         users = _identity(source.read())

@@ -45,7 +45,8 @@ class Channel:
     async def request(self, message: wire.Message, fds: tuple[int, ...] = ()) -> Reply:
         """Send a request and wait for its reply; the descriptors in the reply belong to the caller.
 
-        The descriptors `fds` are sent and closed, whatever happens. Raises `OSError` as the helper reported it and `HelperGone`.
+        The descriptors `fds` are sent and closed, whatever happens. Raises `OSError` as the helper reported
+        it and `HelperGone`.
         """
         number, reply = self.post(message, fds)
         try:
@@ -78,7 +79,7 @@ class Channel:
     def tell(self, message: wire.Message) -> None:
         """Send a request whose reply nobody needs; nothing happens when the helper is gone."""
         if self._open:
-            number, reply = self.post(message)
+            _, reply = self.post(message)
             reply.add_done_callback(_forget)
 
     def _flush(self) -> None:

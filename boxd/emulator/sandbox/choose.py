@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 
 from . import base
+from . import sudo as sudo_in_box
 from .namespaces import NamespaceSandbox
 from .plain import PlainSandbox
 
-_PROBE = "probe"
 
-
-async def open_sandbox(state: str, *, remove_at_end: bool, kind: str = "auto") -> base.Sandbox:
+async def open_sandbox(
+    state: str, *, remove_at_end: bool, kind: str = "auto", sudo: bool = True
+) -> base.Sandbox:
     """A working sandbox over the directory `state`.
 
-    `kind` is "auto", "namespaces" (an error when the kernel refuses them) or "plain". `remove_at_end` removes `state` with everything in it at the end.
-    Raises `SandboxError` with the reason when the wanted kind does not work here.
+    `kind` is "auto", "namespaces" (an error when the kernel refuses them) or "plain". With `sudo`, a box's
+    user can become its root. `remove_at_end` removes `state` with everything in it at the end. Raises
+    `SandboxError` with the reason when the wanted kind does not work here.
     """
     refusals: list[str] = []
+    sudo = sudo and sudo_in_box.host_helper() is not None
     if kind != "plain":
         for privileged, whole, in_memory in _candidates():
             try:
-                return await _try_namespaces(state, privileged, whole, in_memory, remove_at_end)
+                return await _try_namespaces(state, privileged, whole, in_memory, sudo, remove_at_end)
             except (base.SandboxError, OSError) as error:
                 rights = "root" if privileged else "user namespace"
                 refusals.append(f"{rights}: {error}")
@@ -42,10 +46,10 @@ def _candidates() -> list[tuple[bool, bool, bool]]:
 
 
 async def _try_namespaces(
-    state: str, privileged: bool, whole: bool, in_memory: bool, remove_at_end: bool
+    state: str, privileged: bool, whole: bool, in_memory: bool, sudo: bool, remove_at_end: bool
 ) -> base.Sandbox:
     sandbox = await NamespaceSandbox.start(
-        state, privileged=privileged, whole=whole, in_memory=in_memory, remove_at_end=remove_at_end
+        state, privileged=privileged, whole=whole, in_memory=in_memory, sudo=sudo, remove_at_end=remove_at_end
     )
     try:
         await _probe(sandbox)
@@ -58,9 +62,10 @@ async def _try_namespaces(
 
 async def _probe(sandbox: base.Sandbox) -> None:
     """Run one command and read one file in a box that is removed again."""
+    name = f"probe-{secrets.token_hex(4)}"
     try:
-        await sandbox.prepare(_PROBE, _PROBE)
-        machine = await sandbox.boot(_PROBE, _PROBE, {})
+        await sandbox.prepare(name, name)
+        machine = await sandbox.boot(name, name, {})
         try:
             upload = await machine.open_write("probe/file")
             os.close(upload.fd)
@@ -71,6 +76,6 @@ async def _probe(sandbox: base.Sandbox) -> None:
         finally:
             await machine.kill()
     finally:
-        await sandbox.delete(_PROBE)
+        await sandbox.delete(name)
     if code != 0:
         raise base.SandboxError(f"a first command in a box ended with exit code {code}")

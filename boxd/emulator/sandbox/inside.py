@@ -1,7 +1,7 @@
 """File transfer as the box's first process does it: inside the box's own root directory.
 
-Paths are resolved by the kernel in the box's mount namespace, so neither `..` nor a link leads out of it. Only descriptors
-of regular files leave the box; the emulator reads or writes them itself.
+Paths are resolved by the kernel in the box's mount namespace, so neither `..` nor a link leads out of it.
+Only descriptors of regular files leave the box; the emulator reads or writes them itself.
 """
 
 from __future__ import annotations

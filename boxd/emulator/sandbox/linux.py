@@ -88,7 +88,7 @@ def unmount(target: str, flags: int = MNT_DETACH) -> None:
 
 
 def pivot_root_here() -> None:
-    """Make the working directory, which must be a mount point, the root and drop the old one (pivot_root(2))."""
+    """Make the working directory, a mount point, the root, and drop the old one (pivot_root(2))."""
     number = _PIVOT_ROOT.get(os.uname().machine)
     if number is None:
         raise OSError(38, f"pivot_root: its number is not known on {os.uname().machine}")
@@ -128,7 +128,7 @@ def drop_bounding_capabilities() -> None:
 
 
 def set_title(title: str) -> None:
-    """Overwrite this process's command line, as `ps` shows it, which would otherwise show paths of the host."""
+    """Overwrite this process's command line as `ps` shows it, which has paths of the host."""
     with open("/proc/self/stat", encoding="utf-8", errors="replace") as source:
         fields = source.read().rpartition(")")[2].split()
     # proc(5): arg_start and arg_end are fields 48 and 49; the split begins at field 3.

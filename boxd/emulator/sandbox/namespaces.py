@@ -18,7 +18,8 @@ from .process import FdReader, FdWriter, Process, make_pipes
 
 _START_SECONDS = 30.0
 
-# Starts the supervisor without running the packages' own __init__ modules, which belong to the emulator's process.
+# Starts the supervisor without running the packages' own __init__ modules, which belong to the emulator's
+# process.
 _BOOT = """
 import sys, types
 names = ("boxd", "boxd.emulator", "boxd.emulator.sandbox")
@@ -36,9 +37,9 @@ class NamespaceSandbox(base.Sandbox):
 
     name = "namespaces"
 
-    def __init__(self, disks: str, privileged: bool, in_memory: bool) -> None:
+    def __init__(self, disks: str, privileged: bool, in_memory: bool, sudo: bool) -> None:
         self._disks = disks
-        self.limits = _limits(privileged, in_memory)
+        self.limits = _limits(privileged, in_memory, sudo)
         self.user_name = "boxd" if privileged else "root"
         self._machines: dict[str, NamespaceMachine] = {}
         self._failure: str | None = None
@@ -48,16 +49,17 @@ class NamespaceSandbox(base.Sandbox):
 
     @classmethod
     async def start(
-        cls, state: str, *, privileged: bool, whole: bool, in_memory: bool, remove_at_end: bool
+        cls, state: str, *, privileged: bool, whole: bool, in_memory: bool, sudo: bool, remove_at_end: bool
     ) -> NamespaceSandbox:
         """Start the supervisor over the directory `state`.
 
-        `privileged`: with the rights of root instead of a user namespace. `whole`: one overlay over `/`. `in_memory`: disks in a tmpfs.
-        `remove_at_end`: the supervisor removes `state` when it ends. Raises `SandboxError` when the kernel refuses.
+        `privileged`: with the rights of root instead of a user namespace. `whole`: one overlay over `/`.
+        `in_memory`: disks in a tmpfs. `remove_at_end`: the supervisor removes `state` when it ends. Raises
+        `SandboxError` when the kernel refuses.
         """
         disks = os.path.join(state, "disks")
         os.makedirs(disks, mode=0o700, exist_ok=True)
-        self = cls(disks, privileged, in_memory)
+        self = cls(disks, privileged, in_memory, sudo)
         ours, theirs = wire.pair()
         with theirs:
             self._process = await asyncio.create_subprocess_exec(
@@ -74,6 +76,7 @@ class NamespaceSandbox(base.Sandbox):
             "privileged": privileged,
             "whole": whole,
             "in_memory": in_memory,
+            "sudo": sudo,
             "disks": disks,
             "hidden": [state],
             "remove_at_end": state if remove_at_end else "",
@@ -292,7 +295,7 @@ def _command(fd: int) -> list[str]:
     ]
 
 
-def _limits(privileged: bool, in_memory: bool) -> tuple[str, ...]:
+def _limits(privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
     limits = ["boxes share the host's network: two boxes cannot listen on the same port"]
     limits.append("fork copies the files of a box, not its running processes")
     if not privileged:
@@ -300,6 +303,8 @@ def _limits(privileged: bool, in_memory: bool) -> tuple[str, ...]:
             "commands run as the box's root, the only user that a user namespace of an ordinary user has: "
             "files of the host's other users can be replaced but not changed in place"
         )
+    if privileged and sudo:
+        limits.append("with sudo, a box can read (but not change) files that only the host's root can read")
     if in_memory:
         limits.append(
             "the boxes' disks are in memory, because the state directory's file system takes no overlay"

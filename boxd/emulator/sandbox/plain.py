@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from . import base, walk
 from .process import FdReader, FdWriter, Process, make_pipes, set_window_size
 
-# Runs in a session of its own: makes the terminal on descriptor 0 the controlling one, then becomes the command.
+# Runs in a session of its own: makes the terminal on descriptor 0 the controlling one, then becomes the
+# command.
 _TAKE_TERMINAL = (
     "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
 )
@@ -35,10 +36,12 @@ class PlainSandbox(base.Sandbox):
         os.makedirs(self._disks, mode=0o700, exist_ok=True)
         reason = f" ({'; '.join(refusals)})" if refusals else ""
         self.limits = (
-            f"there is no isolation{reason}: commands run as ordinary processes of this machine, with your rights",
-            "a box is a directory, which commands start in and have as HOME; absolute paths in commands are the host's",
-            "absolute paths in file transfers are below the box's directory: commands see such files elsewhere",
-            "processes that leave their session outlive their box, and all do when the emulator is killed by SIGKILL",
+            f"there is no isolation{reason}: commands are processes of this machine, with your rights",
+            "a box is a directory, where commands start and which is their HOME; "
+            "absolute paths in commands are the host's",
+            "absolute paths in file transfers are below the box's directory, which commands do not know",
+            "processes that leave their session outlive their box, and all do "
+            "when the emulator is killed by SIGKILL",
             "boxes share the host's network, and fork copies the files of a box, not its running processes",
         )
 
@@ -94,6 +97,9 @@ class PlainMachine(base.Machine):
 
     async def spawn(self, spawn: base.Spawn) -> Process:
         directory = self._home if spawn.cwd == base.HOME else spawn.cwd
+        if not await asyncio.to_thread(os.path.isdir, directory):
+            # A home that was removed must not make the box unusable.
+            directory = self._root
         terminal: int | None = None
         if spawn.tty is None:
             kept, given = make_pipes()
@@ -110,7 +116,7 @@ class PlainMachine(base.Machine):
                 stdout=given[1 % len(given)],
                 stderr=given[2 % len(given)],
                 env={**self._env, **spawn.env},
-                cwd=directory if os.path.isdir(directory) else self._root,
+                cwd=directory,
                 start_new_session=True,
             )
         except BaseException:

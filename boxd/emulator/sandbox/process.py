@@ -189,7 +189,7 @@ class Process:
             set_window_size(self._terminal, columns, rows)
 
     async def end_input(self) -> None:
-        """End of file on the input: a pipe is closed, a terminal in line mode is sent its end-of-file character."""
+        """End of file on the input: close the pipe, or send the terminal its end-of-file character."""
         if self._terminal is None:
             self.stdin.close()
             return

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from . import linux
+from . import linux, sudo
 
 _HIDDEN = {
     "home": 0o755,
@@ -27,8 +27,21 @@ _HIDDEN = {
     "sys": 0o555,
     "dev": 0o755,
 }
+# Secrets that many hosts keep on their root file system: empty directories in a box.
+_SECRET = ("etc/ssh", "etc/ssl/private", "etc/sudoers.d", "var/lib/docker", "var/lib/containerd")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _READ_ONLY_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+_MASKED_PROC = (
+    "acpi",
+    "asound",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+    "timer_stats",
+)
 _NAME_DEPTH = 2
 
 
@@ -49,8 +62,9 @@ class Layer:
 class Plan:
     """How the boxes of one emulator are laid out.
 
-    `privileged` says whether the mounts are made with the rights of the machine's root; `user` and `group` are the numeric owner of the box's
-    home, and `hidden` are absolute host paths that a box must not see even empty.
+    `privileged` says whether the mounts are made with the rights of the machine's root; `user` and `group`
+    are the numeric owner of the box's home, and `hidden` are absolute host paths that a box must not see even
+    empty. With `sudo`, the box's user can become its root.
     """
 
     layers: tuple[Layer, ...]
@@ -58,6 +72,7 @@ class Plan:
     user: int
     group: int
     hidden: tuple[str, ...]
+    sudo: bool
 
     def place(self, disk: str, path: str) -> str:
         """The path on the disk where the box's `path` (relative to its root) is written."""
@@ -108,12 +123,17 @@ def make_disk(plan: Plan, disk: str) -> None:
         _copy_links(os.path.join(disk, "root"))
     for path, mode in _HIDDEN.items():
         _hide(plan, disk, path, mode)
+    for path in _SECRET:
+        if os.path.isdir("/" + path):
+            _hide(plan, disk, path, 0o755)
     home = plan.place(disk, "home/boxd")
     os.mkdir(home, 0o755)
     os.chown(home, plan.user, plan.group)
     for layer in plan.layers:
         os.makedirs(os.path.join(disk, "root", layer.path), exist_ok=True)
     write_names(plan, disk)
+    if plan.sudo:
+        sudo.install(plan, disk)
 
 
 def _own_directories(lower: str, upper: str, depth: int) -> None:
@@ -158,6 +178,10 @@ def write_names(plan: Plan, disk: str) -> None:
         return
     who = f"boxd:x:{plan.user}:{plan.group}:boxd:/home/boxd:/bin/sh\n"
     _write(etc, "passwd", _without_boxd(_host_text("/etc/passwd")) + who)
+    _write(etc, "shadow", "root:*:::::::\nboxd:*:::::::\n")
+    _write(etc, "gshadow", "root:*::\nboxd:*::\n")
+    for name in ("shadow", "gshadow"):
+        os.chmod(os.path.join(etc, name), 0o600)
     _write(etc, "group", _without_boxd(_host_text("/etc/group")) + f"boxd:x:{plan.group}:\n")
 
 
@@ -207,16 +231,20 @@ def enter(plan: Plan, disk: str) -> None:
         if os.path.lexists(path.lstrip("/")):
             linux.mount("tmpfs", path.lstrip("/"), "tmpfs", linux.MS_RDONLY, "mode=000,size=4k")
     linux.mount("tmpfs", "run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
-    _mount_devices()
+    _mount_devices(plan.privileged)
     _mount_proc()
     linux.pivot_root_here()
 
 
-def _mount_devices() -> None:
+def _mount_devices(privileged: bool) -> None:
     linux.mount("tmpfs", "dev", "tmpfs", linux.MS_NOSUID, "mode=755,size=64k")
     for name in _DEVICES:
         with open(f"dev/{name}", "wb"):
             linux.mount(f"/dev/{name}", f"dev/{name}", flags=linux.MS_BIND)
+        if privileged:
+            # The node is the host's: without this the box's root could change its mode for everybody.
+            read_only = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | linux.MS_NOSUID | linux.MS_NOEXEC
+            linux.mount("none", f"dev/{name}", flags=read_only)
     for name in ("pts", "shm"):
         os.mkdir(f"dev/{name}")
     plain = linux.MS_NOSUID | linux.MS_NOEXEC
@@ -236,10 +264,16 @@ def _mount_proc() -> None:
         if os.path.lexists(path):
             linux.mount(path, path, flags=linux.MS_BIND)
             linux.mount("none", path, flags=linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | flags)
+    for name in _MASKED_PROC:
+        path = f"proc/{name}"
+        if os.path.isdir(path):
+            linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "mode=555,size=4k")
+        elif os.path.lexists(path):
+            linux.mount("/dev/null", path, flags=linux.MS_BIND)
 
 
 def name_box(hostname: str) -> None:
-    """Write the files that tell the box's name, unless they do. Called inside the box, where links lead nowhere else."""
+    """Write the files that tell the box's name. Called inside the box, where links lead nowhere else."""
     texts = {
         "/etc/hostname": hostname + "\n",
         "/etc/hosts": f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {hostname}\n",

@@ -1,7 +1,8 @@
 """The process above all boxes of an emulator: it boots them, copies and removes their disks.
 
-It is the first process of a pid namespace of its own and lives in a mount namespace of its own, so
-that when it ends, for whatever reason, the kernel ends every process and drops every mount of every box. It ends when the emulator's end of its socket closes.
+It is the first process of a pid namespace of its own and lives in a mount namespace of its own, so that when
+it ends, for whatever reason, the kernel ends every process and drops every mount of every box. It ends when
+the emulator's end of its socket closes.
 
 Started as `python -I -S -c BOOT FD` (see `namespaces`), with nothing but the standard library.
 """
@@ -89,8 +90,9 @@ class Supervisor:
         if config["in_memory"]:
             linux.mount("tmpfs", self._disks, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
         user = rootfs.free_user_id() if config["privileged"] else 0
-        hidden = tuple(config["hidden"])
-        self._plan = rootfs.Plan(tuple(layers), config["privileged"], user, user, hidden)
+        self._plan = rootfs.Plan(
+            tuple(layers), config["privileged"], user, user, tuple(config["hidden"]), config["sudo"]
+        )
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._operations: dict[str, Callable[[wire.Message, list[int]], None]] = {
             "boot": self._boot,

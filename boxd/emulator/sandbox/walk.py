@@ -1,7 +1,7 @@
 """Opening files below a directory, such that no path and no link leads out of it.
 
-For machines without namespaces. The path is walked one component at a time with openat(2) and
-O_NOFOLLOW; links are read and resolved here, an absolute one from the directory, and `..` stops at the directory.
+For machines without namespaces. The path is walked one component at a time with openat(2) and O_NOFOLLOW;
+links are read and resolved here, an absolute one from the directory, and `..` stops at the directory.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def _send_packet(sock: socket.socket, raw: bytes, fds: tuple[int, ...]) -> None:
 
 
 def receive(sock: socket.socket) -> tuple[Message, list[int]] | None:
-    """The next message and its descriptors (close-on-exec, owned by the caller); None when the other end is gone.
+    """The next message and its descriptors (owned by the caller); None when the other end is gone.
 
     Raises `BlockingIOError` on an empty non-blocking socket.
     """
