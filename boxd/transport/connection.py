@@ -10,7 +10,7 @@ import anyio
 from boxd.transport.http2.engine import ClientEngine
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
-from boxd.transport.runtime import Runtime, Signal
+from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.wire import Wire
 
 logger = logging.getLogger("boxd.transport")
@@ -36,7 +36,8 @@ class Connection:
         #: Set while the writer waits for something to write.
         self._writer: Signal | None = None
         self._scope = anyio.CancelScope()
-        self._closed = runtime.signal()
+        self._closed = anyio.Event()
+        self._close_timer: Handle | None = None
         self._closing = False
         self._settings_timer = runtime.call_later(SETTINGS_TIMEOUT, self._settings_due)
         self._task = runtime.spawn(self._run, "boxd connection")
@@ -74,7 +75,7 @@ class Connection:
         if not self._closing:
             self._closing = True
             self.engine.close()
-            self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
+            self._limit_closing()
             self.flush()
 
     async def wait_closed(self) -> None:
@@ -109,6 +110,8 @@ class Connection:
             logger.exception("%r failed; please report this", self)
         finally:
             self._settings_timer.cancel()
+            if self._close_timer is not None:
+                self._close_timer.cancel()
             self.engine.lost("the connection was dropped")
             with anyio.CancelScope(shield=True):
                 await self._wire.aclose()
@@ -128,8 +131,7 @@ class Connection:
                     self.flush()
         except OSError as exc:
             engine.lost(f"the connection broke: {exc}", exc)
-        # The writer may be stuck on a peer that reads no more; it has a moment for the last words.
-        self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
+        self._limit_closing()
         self.flush()
 
     async def _write(self) -> None:
@@ -146,6 +148,11 @@ class Connection:
                     await signal.wait()
         except OSError as exc:
             engine.lost(f"the connection broke: {exc}", exc)
+
+    def _limit_closing(self) -> None:
+        """The writer may be stuck on a peer that reads no more; it has a moment for the last words."""
+        if self._close_timer is None:
+            self._close_timer = self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
 
     def _settings_due(self) -> None:
         if not self.engine.settings_acknowledged:

@@ -240,7 +240,7 @@ class _Exchange:
     def on_failure(self, failure: StreamFailure) -> None:
         error = error_from_failure(failure)
         mapped: type[httpx.TransportError] = httpx.RemoteProtocolError
-        if failure.kind == "lost":
+        if failure.kind in ("lost", "closed"):
             mapped = httpx.ReadError
         self._fail(mapped(error.message))
         self._ended = True

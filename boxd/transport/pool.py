@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from copy import copy
@@ -10,10 +11,13 @@ import anyio
 
 from boxd.transport.connection import Connection
 from boxd.transport.deadline import Deadline
-from boxd.transport.errors import ChannelClosed, DeadlineExceeded, RpcError, WrongLoop
+from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, RpcError, WrongLoop
 from boxd.transport.http2.options import EngineOptions
-from boxd.transport.runtime import Runtime, Signal, current_runtime
+from boxd.transport.runtime import Handle, Runtime, Signal, current_runtime
+from boxd.transport.status import StatusCode
 from boxd.transport.wire import Wire
+
+logger = logging.getLogger("boxd.transport")
 
 #: Connections to one server at most. Long exec streams hold their slots, and servers often allow only 100.
 MAX_CONNECTIONS = 10
@@ -41,7 +45,9 @@ class Pool:
         self._runtime: Runtime | None = None
         self._connections: list[Connection] = []
         self._waiters: deque[_Waiter] = deque()
-        self._dialing = False
+        self._dialing: Handle | None = None
+        # How many connections are worth trying: fewer once the server has refused one more.
+        self._limit = MAX_CONNECTIONS
         self._closed = False
 
     @property
@@ -71,7 +77,8 @@ class Pool:
             _FORGOTTEN.append((self._runtime, list(self._connections)))
         self._connections.clear()
         self._waiters.clear()
-        self._dialing = False
+        self._dialing = None
+        self._limit = MAX_CONNECTIONS
         self._runtime = None
 
     async def acquire(self, deadline: Deadline | None) -> Connection:
@@ -116,6 +123,8 @@ class Pool:
         closing = [] if self._runtime is None or not self._runtime.is_current() else list(self._connections)
         for connection in closing:
             connection.close()
+        if self._dialing is not None and self._runtime is not None and self._runtime.is_current():
+            self._dialing.cancel()
         self._fail_waiters(ChannelClosed("the client was closed"))
         return closing
 
@@ -131,6 +140,7 @@ class Pool:
         """A connection has more or less room than before."""
         if connection.engine.failure is not None and connection in self._connections:
             self._connections.remove(connection)
+            self._limit = MAX_CONNECTIONS
         if self._waiters:
             self._wake()
 
@@ -143,32 +153,46 @@ class Pool:
 
     def _grow(self) -> None:
         """Dial when somebody waits and the connections there are cannot help: one dial at a time for all."""
-        if self._dialing or self._closed or self._runtime is None or not self._waiters:
+        if self._dialing is not None or self._closed or self._runtime is None or not self._waiters:
             return
-        usable = [c for c in self._connections if c.usable]
-        if len(usable) >= MAX_CONNECTIONS or any(c.has_slot or not c.engine.established for c in usable):
+        usable = self._usable()
+        if len(usable) >= self._limit or any(c.has_slot or not c.engine.established for c in usable):
             return
-        self._dialing = True
-        self._runtime.spawn(self._connect, "boxd dial")
+        self._dialing = self._runtime.spawn(self._connect, "boxd dial")
+
+    def _usable(self) -> list[Connection]:
+        return [connection for connection in self._connections if connection.usable]
 
     async def _connect(self) -> None:
         runtime = self._runtime
         try:
             wire = await self._dial()
-        except RpcError as error:
-            self._dialing = False
-            self._fail_waiters(error)
+        except Exception as exc:
+            self._dialing = None
+            self._not_connected(exc)
             return
         except BaseException:
-            self._dialing = False
-            self._fail_waiters(RpcError("connecting was interrupted", unprocessed=True))
+            self._dialing = None
+            self._fail_waiters(RpcError("connecting was interrupted", StatusCode.UNAVAILABLE, unprocessed=True))
             raise
-        self._dialing = False
+        self._dialing = None
         if self._closed or runtime is None or runtime is not self._runtime:
             await wire.aclose()
             return
         self._connections.append(Connection(runtime, wire, self._options, self._changed))
         self._wake()
+
+    def _not_connected(self, exc: Exception) -> None:
+        """A dial failed. Where connections are in use, the calls that wait get the slots that become free there."""
+        error = exc if isinstance(exc, RpcError) else ConnectFailed(f"cannot connect: {exc}", unprocessed=True)
+        if error is not exc:  # A host name that is none, for example, is found out only here.
+            error.__cause__ = exc
+        self._limit = len(self._usable())
+        if self._limit:
+            logger.info("no further connection: %s", error)
+        else:
+            self._limit = MAX_CONNECTIONS
+            self._fail_waiters(error)
 
     def _fail_waiters(self, error: RpcError) -> None:
         waiters, self._waiters = self._waiters, deque()

@@ -125,15 +125,26 @@ def test_r55_refused_after_a_response_began_is_not_unprocessed() -> None:
 # -- MAX_CONCURRENT_STREAMS
 
 
-def test_r48_assumes_100_streams_until_told() -> None:
+def test_r48_one_stream_before_the_servers_settings() -> None:
+    """More would be reset by a server with a low limit; the others wait for a round trip."""
     peer = RawPeer(greet=False)
-    for _ in range(100):
-        peer.request()
+    peer.request()
     assert not peer.engine.has_slot
     with pytest.raises(RuntimeError, match="has_slot"):
         peer.request()
-    peer.feed(f.settings({f.MAX_CONCURRENT_STREAMS: 101}))
-    assert peer.engine.has_slot
+    before = peer.log.capacity
+    peer.feed(f.settings({f.MAX_CONCURRENT_STREAMS: 2}))
+    assert peer.log.capacity > before
+    peer.request()
+    assert not peer.engine.has_slot
+
+
+def test_r48_assumes_100_streams_where_no_limit_is_set() -> None:
+    peer = RawPeer()
+    for _ in range(100):
+        assert peer.engine.has_slot
+        peer.request()
+    assert not peer.engine.has_slot
 
 
 def test_r48_limit_may_fall_below_what_is_open() -> None:

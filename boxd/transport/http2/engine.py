@@ -32,8 +32,11 @@ from boxd.transport.http2.outbound import Outbound
 from boxd.transport.http2.receiver import Receiver
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 
-#: Until the server's SETTINGS say otherwise, as many streams as most servers allow.
+#: For servers that set no limit of their own, as many streams as most others allow.
 ASSUMED_CONCURRENT_STREAMS = 100
+#: Before the server's SETTINGS, with its limit: the first request goes at once, and the others wait for a round trip.
+#: Servers such as grpcio reset what is over their limit, and not as REFUSED_STREAM.
+EARLY_STREAMS = 1
 #: Informational (1xx) responses a server may send before the final one.
 MAX_INFORMATIONAL = 16
 
@@ -99,7 +102,8 @@ class ClientEngine:
     @property
     def has_slot(self) -> bool:
         """True when a stream may be opened now."""
-        return self.usable and self.open_streams < self.max_concurrent_streams
+        limit = self.max_concurrent_streams if self.established else EARLY_STREAMS
+        return self.open_streams < limit and self.usable
 
     def open(self, headers: Headers, events: StreamEvents) -> Stream:
         """Start a request. Its headers, pseudo-headers first, are written by the next `take`. Ask `has_slot` before."""
@@ -240,9 +244,10 @@ class ClientEngine:
     def on_rst_stream(self, stream_id: int, code: int) -> None:
         stream = self._find(stream_id)
         if stream is not None:
-            message = f"the server reset the stream: {error_name(code)}"
             refused = code == ErrorCode.REFUSED_STREAM and not stream.response_started
-            self._fail(stream, StreamFailure("reset", code, message, unprocessed=refused))
+            self._fail(
+                stream, StreamFailure("reset", code, f"the server reset the stream: {error_name(code)}", refused)
+            )
 
     def on_settings(self, values: list[tuple[int, int]]) -> None:
         for name, value in values:
@@ -254,11 +259,11 @@ class ClientEngine:
     def on_settings_ack(self) -> None:
         self.settings_acknowledged = True
 
-    def on_ping(self, payload: bytes) -> None:
-        self.outbound.answer(ping_frame(payload, ack=True))
-
-    def on_ping_ack(self, payload: bytes) -> None:
-        self._events.on_pong(payload)
+    def on_ping(self, payload: bytes, ack: bool) -> None:
+        if ack:
+            self._events.on_pong(payload)
+        else:
+            self.outbound.answer(ping_frame(payload, ack=True))
 
     def on_goaway(self, last_stream_id: int, code: int, debug: bytes) -> None:
         if self.last_stream_id is not None and last_stream_id > self.last_stream_id:

@@ -224,10 +224,8 @@ class Receiver:
             engine.on_settings_ack()
         elif kind == SETTINGS:
             engine.on_settings(parse_settings(payload))
-        elif kind == PING and flags & FLAG_ACK:
-            engine.on_ping_ack(payload)
         elif kind == PING:
-            engine.on_ping(payload)
+            engine.on_ping(payload, bool(flags & FLAG_ACK))
         elif kind == GOAWAY:
             engine.on_goaway(*parse_goaway(payload))
         # PRIORITY is obsolete (section 5.3.2), and unknown types are ignored (section 4.1).
