@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from boxd.transport.errors import ConnectFailed, NotHttp2, TlsFailed
+from boxd.transport.runtime import in_trio
 from boxd.transport.target import Target
 from boxd.transport.wire import SocketWire, Wire
 
@@ -37,12 +38,9 @@ async def dial(target: Target, options: DialOptions) -> Wire:
 
 async def _dial(target: Target, options: DialOptions) -> Wire:
     try:
-        if target.scheme == "unix":
-            return SocketWire(await anyio.connect_unix(target.host))
-        stream = await anyio.connect_tcp(target.host, target.port)
+        wire = await _connect(target)
     except OSError as exc:
         raise ConnectFailed(f"cannot connect to {target}: {_reasons(exc)}", unprocessed=True) from exc
-    wire = SocketWire(stream)
     if target.scheme != "https":
         return wire
     try:
@@ -51,6 +49,20 @@ async def _dial(target: Target, options: DialOptions) -> Wire:
         with anyio.CancelScope(shield=True):
             await wire.aclose()
         raise
+
+
+async def _connect(target: Target) -> Wire:
+    """The socket: asyncio's own transport there, anyio's stream on trio."""
+    unix = target.scheme == "unix"
+    if in_trio():
+        if unix:
+            return SocketWire(await anyio.connect_unix(target.host))
+        return SocketWire(await anyio.connect_tcp(target.host, target.port))
+    from boxd.transport import asyncio_wire
+
+    if unix:
+        return await asyncio_wire.connect_unix(target.host)
+    return await asyncio_wire.connect_tcp(target.host, target.port)
 
 
 async def _start_tls(wire: Wire, target: Target, options: DialOptions) -> Wire:

@@ -148,20 +148,21 @@ class TrioRuntime:
         return True
 
     def is_current(self) -> bool:
-        return _in_trio() and self._trio.lowlevel.current_trio_token() is self._token
+        return in_trio() and self._trio.lowlevel.current_trio_token() is self._token
 
 
 def _nothing() -> None:
     """Does nothing: trio answers whether its run is over when asked to call it."""
 
 
-def _in_trio() -> bool:
+def in_trio() -> bool:
+    """True when called from a task of a trio run."""
     trio: Any = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_run()
 
 
 def current_runtime() -> Runtime:
     """The runtime of the running task. Raises `RuntimeError` outside an event loop."""
-    if _in_trio():
+    if in_trio():
         return TrioRuntime()
     return AsyncioRuntime(asyncio.get_running_loop())
