@@ -54,7 +54,8 @@ class Call(Generic[Req, Res]):
         self._method = method
         self._deadline = deadline
         self._metadata = metadata
-        self._reader = channel.protocol.reader(channel.max_receive_bytes)
+        self._plan = plan = channel.plan(method)
+        self._reader = plan.format.reader(channel.max_receive_bytes)
         self._connection: Connection | None = None
         self._stream: Stream | None = None
         self._runtime: Runtime | None = None
@@ -83,12 +84,11 @@ class Call(Generic[Req, Res]):
         that a slow server slows the caller. When the server has already ended the call with OK, the message is
         dropped: nobody wants it. Cancelling the wait does not take the message back. Raises `RuntimeError` after a
         half-close."""
-        payload = self._channel.protocol.encode(self._method.encode(message))
-        await self._send(payload, end)
+        await self._send(self._plan.encode(message), end)
 
     async def end(self) -> None:
         """Half-close: no more messages from this side. Idempotent."""
-        await self._send(b"", True)
+        await self._send(None, True)
 
     async def receive(self) -> Res | None:
         """The next message; None when the call ended with OK. Cancelling the wait loses nothing."""
@@ -158,7 +158,7 @@ class Call(Generic[Req, Res]):
         """Send one message and return the one that answers it: the whole of a unary call."""
         self._whole = self._single = True
         try:
-            await self._open(self._channel.protocol.encode(self._method.encode(request)), True)
+            await self._open(self._plan.encode(request), True)
             if not self._ended:
                 await self._wait_signal()
         except BaseException:
@@ -170,19 +170,19 @@ class Call(Generic[Req, Res]):
 
     # -- sending
 
-    async def _send(self, payload: bytes, end: bool) -> None:
+    async def _send(self, message: bytes | None, end: bool) -> None:
         while self._opening and not self._ended:
             await self._park()
         if self._ended:
             self._raise_error()
             return
         if self._stream is None:
-            await self._open(payload, end)
+            await self._open(message, end)
         elif not self._stream.end_queued:
             self._check_home()
-            self._stream.send(payload, end=end)
+            self._stream.send(b"" if message is None else self._plan.format.encode(message), end=end)
             self._flush()
-        elif payload:
+        elif message is not None:
             raise RuntimeError("the call is half-closed: nothing can be sent after end()")
         stream = self._stream
         if stream is None or stream.drained or self._ended:
@@ -200,11 +200,12 @@ class Call(Generic[Req, Res]):
             if signal in self._senders:
                 self._senders.remove(signal)
 
-    async def _open(self, payload: bytes, end: bool) -> None:
+    async def _open(self, message: bytes | None, end: bool) -> None:
         """Start the stream, its headers and first message in one write where they fit."""
         self._opening = True
         try:
-            headers, connection = await self._start()
+            before, after, payload = self._plan.format.open(message)
+            headers, connection = await self._start(before, after)
             if self._ended:  # Cancelled at the very moment the connection came.
                 self._raise_error()
             self._connection = connection
@@ -224,9 +225,9 @@ class Call(Generic[Req, Res]):
             self._stream.send(payload, end=end)
         connection.flush()
 
-    async def _start(self) -> tuple[Headers, Connection]:
+    async def _start(self, before: Headers, after: Headers) -> tuple[Headers, Connection]:
         """The channel's `start`; raises `Cancelled` when `cancel` comes in the meantime."""
-        start = self._channel.start(self._method, self._metadata, self._deadline)
+        start = self._channel.start(before, after, self._metadata, self._deadline)
         if self._whole:  # Nobody has this call to cancel it but the task that waits here.
             return await start
         try:
@@ -250,7 +251,7 @@ class Call(Generic[Req, Res]):
                 self._raise_error()
                 return
             if self._stream is None and not self._opening:
-                await self._open(b"", False)
+                await self._open(None, False)
             else:
                 self._check_home()
             await self._wait_signal()
@@ -276,7 +277,7 @@ class Call(Generic[Req, Res]):
         try:
             if flags:
                 payload = self._reader.decode(flags, payload)
-            return self._method.decode(payload)
+            return self._plan.decode(payload)
         except RpcError as exc:
             self._finish(exc)
             raise
@@ -330,8 +331,12 @@ class Call(Generic[Req, Res]):
             self._credit()
 
     def on_end(self, trailers: Headers) -> None:
+        messages: list[tuple[int, bytes]] = []
         try:
-            self._reader.on_end(trailers)
+            self._reader.on_end(trailers, messages)
+            if messages:
+                self._inbox.extend(messages)
+                self._received += len(messages)
             if self._single and not self._received:
                 raise _cardinality("no message")
         except RpcError as error:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
 from boxd.transport.call import Call
+from boxd.transport.codec import Codec, get_codec
 from boxd.transport.connection import CLOSE_TIMEOUT, Connection
 from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions, dial
 from boxd.transport.errors import ConnectionLost, DeadlineExceeded, HeadersTooLarge, RpcError, StreamRefused
 from boxd.transport.forks import on_fork
-from boxd.transport.grpc import GrpcProtocol
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
 from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
 from boxd.transport.method import Method
 from boxd.transport.pool import Pool
-from boxd.transport.protocol import RequestHead, RpcProtocol
+from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
+from boxd.transport.protocols import make_protocol
 from boxd.transport.runtime import Runtime
 from boxd.transport.target import Target
 
@@ -44,6 +46,16 @@ class CallCredentials(Protocol):
         """Fetch the value. What it raises, the call raises."""
 
 
+@dataclass(frozen=True, slots=True)
+class Plan(Generic[Req, Res]):
+    """How a channel makes the calls of one method."""
+
+    method: Method[Req, Res]
+    format: CallFormat
+    encode: Callable[[Req], bytes]
+    decode: Callable[[bytes], Res]
+
+
 class Channel:
     """Calls to one server. Connects when the first call needs it, and again when a connection ends. Belongs to one
     event loop at a time; it may move to another when the first is over."""
@@ -59,18 +71,23 @@ class Channel:
         observe: tuple[str, Callable[[str], None]] | None = None,
         dial_options: DialOptions | None = None,
         engine_options: EngineOptions | None = None,
+        protocol: str = "grpc",
+        codec: str | Codec = "proto",
+        compression: str | None = None,
+        compress_from: int = DEFAULT_COMPRESS_FROM,
     ) -> None:
         """`metadata` goes with every call. `max_receive_bytes` limits a received message, uncompressed (None: no
         limit). `observe` is a response header's name and what to call with its value when a response has it."""
         self.target = target
-        self.protocol: RpcProtocol = GrpcProtocol()
+        self._codec = get_codec(codec)
+        self.protocol = make_protocol(protocol, Content(self._codec.name, compression, compress_from))
         self.max_receive_bytes = max_receive_bytes
         self._metadata = encode_metadata(metadata)
         self._credentials = credentials
         self._user_agent = user_agent or default_user_agent()
         self._observed = b"" if observe is None else observe[0].encode()
         self._observer = None if observe is None else observe[1]
-        self._heads: dict[str, tuple[Headers, Headers]] = {}
+        self._plans: dict[str, Plan[Any, Any]] = {}
         options = dial_options or DialOptions()
         self._pool = Pool(lambda: dial(target, options), engine_options or EngineOptions())
         on_fork(weakref.WeakMethod(self._pool.forget))
@@ -110,11 +127,18 @@ class Channel:
         """The event loop this channel works on."""
         return self._pool.runtime()
 
+    def plan(self, method: Method[Req, Res]) -> Plan[Req, Res]:
+        """How a method's calls look on the wire."""
+        plan = self._plans.get(method.path)
+        if plan is None or plan.method is not method:
+            plan = self._plans[method.path] = self._make_plan(method)
+        return plan
+
     async def start(
-        self, method: Method[Req, Res], metadata: Metadata, deadline: Deadline | None
+        self, before: Headers, after: Headers, metadata: Metadata, deadline: Deadline | None
     ) -> tuple[Headers, Connection]:
-        """A call's request headers, and a connection on which to open its stream before anything else is awaited."""
-        before, after = self._head(method.path)
+        """A call's request headers, and a connection on which to open its stream before anything else is awaited.
+        `before` and `after` are the format's, around the timeout."""
         custom = encode_metadata(metadata) if metadata else []
         if deadline is not None and deadline.remaining() <= 0:
             raise DeadlineExceeded("the call's time was over before it was sent", unprocessed=True)
@@ -140,13 +164,13 @@ class Channel:
 
     # -- inside
 
-    def _head(self, path: str) -> tuple[Headers, Headers]:
-        head = self._heads.get(path)
-        if head is None:
-            target = self.target
-            request = RequestHead(target.http_scheme, target.authority, path, self._user_agent)
-            head = self._heads[path] = self.protocol.request_headers(request)
-        return head
+    def _make_plan(self, method: Method[Req, Res]) -> Plan[Req, Res]:
+        target = self.target
+        head = RequestHead(
+            target.http_scheme, target.authority, method.path, self._user_agent, method.kind, method.idempotent
+        )
+        codec = self._codec
+        return Plan(method, self.protocol.format(head), codec.encoder(method), codec.decoder(method))
 
     async def _authorization(self, deadline: Deadline | None) -> bytes:
         credentials = self._credentials

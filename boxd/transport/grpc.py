@@ -8,11 +8,12 @@ from typing import NoReturn
 from boxd.transport.compression import ACCEPTED, gzip_decompress
 from boxd.transport.deadline import grpc_timeout
 from boxd.transport.details import parse_details
-from boxd.transport.envelope import EnvelopeReader, envelope
+from boxd.transport.envelope import EnvelopeReader
 from boxd.transport.errors import DecodeFailed, ProtocolViolation, RpcError
+from boxd.transport.formats import EnvelopeFormat, envelope_encoder, pseudo_headers
 from boxd.transport.http2.stream import Headers
 from boxd.transport.metadata import Metadata, decode_metadata
-from boxd.transport.protocol import RequestHead, ResponseReader, RpcProtocol
+from boxd.transport.protocol import CallFormat, Content, RequestHead, ResponseReader, RpcProtocol
 from boxd.transport.status import StatusCode, from_http
 
 #: How much of a foreign body (a proxy's error page, say) goes into an error message.
@@ -22,42 +23,42 @@ _PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
 
 
 class GrpcProtocol(RpcProtocol):
-    """gRPC with protobuf messages."""
+    """gRPC, over HTTP/2 only."""
 
     name = "grpc"
 
-    def request_headers(self, head: RequestHead) -> tuple[Headers, Headers]:
-        pseudo = [
-            (b":method", b"POST"),
-            (b":scheme", head.scheme.encode()),
-            (b":path", head.path.encode()),
-            (b":authority", head.authority.encode()),
-        ]
-        rest = [
+    def __init__(self, content: Content) -> None:
+        self._content = content
+        self._encode = envelope_encoder(content)
+
+    def format(self, head: RequestHead) -> CallFormat:
+        codec = self._content.codec.encode()
+        after = [
             (b"te", b"trailers"),
-            (b"content-type", b"application/grpc+proto"),
+            (b"content-type", b"application/grpc+" + codec),
             (b"user-agent", head.user_agent.encode()),
             (b"grpc-accept-encoding", ACCEPTED),
         ]
-        return pseudo, rest
+        if self._content.compression is not None:
+            after.append((b"grpc-encoding", self._content.compression.encode()))
+        return EnvelopeFormat(pseudo_headers(head), after, self._encode, lambda limit: GrpcReader(limit, codec))
 
     def timeout_header(self, seconds: float) -> tuple[bytes, bytes]:
         return b"grpc-timeout", grpc_timeout(seconds)
-
-    def encode(self, message: bytes) -> bytes:
-        return envelope(message)
-
-    def reader(self, limit: int | None) -> GrpcReader:
-        return GrpcReader(limit)
 
 
 class GrpcReader(ResponseReader):
     """One gRPC response. The status is in the trailers, or in the headers of a response that is nothing else
     ("Trailers-Only"); it counts for more than the HTTP status."""
 
-    def __init__(self, limit: int | None) -> None:
+    #: The media type without the codec, and what the protocol is called in messages.
+    media = b"application/grpc"
+    title = "gRPC"
+
+    def __init__(self, limit: int | None, codec: bytes = b"proto") -> None:
         self.headers = []
         self.trailers = []
+        self._codec = codec
         self._limit = limit
         self._envelopes = EnvelopeReader(limit)
         self._encoding = b"identity"
@@ -82,8 +83,8 @@ class GrpcReader(ResponseReader):
                 self._encoding = value
         if status != 200:
             self._fault = from_http(status)
-        elif self._content_type != b"application/grpc+proto":
-            self._fault = _content_type_fault(self._content_type)
+        else:
+            self._fault = content_type_fault(self._content_type, self.media, self._codec)
         if self._fault is None and self._encoding not in (b"identity", b"gzip"):
             encoding = self._encoding[:64].decode("latin-1")
             raise DecodeFailed(f"the server compresses with {encoding!r}, which this client did not offer")
@@ -105,7 +106,7 @@ class GrpcReader(ResponseReader):
             raise ProtocolViolation("the server sent a compressed message without saying how it is compressed")
         return gzip_decompress(payload, self._limit)
 
-    def on_end(self, trailers: Headers) -> None:
+    def on_end(self, trailers: Headers, messages: list[tuple[int, bytes]]) -> None:
         if not self._only:
             self.trailers = trailers
         status = message = None
@@ -146,7 +147,7 @@ class GrpcReader(ResponseReader):
         """What answered is not a gRPC server, or not one for this call."""
         fields = self.trailers if self._only else self.headers
         content_type = next((v for n, v in fields if n == b"content-type"), b"no content type")[:64].decode("latin-1")
-        text = f"the server answered with HTTP status {self._http_status} and {content_type}, not with gRPC"
+        text = f"the server answered with HTTP status {self._http_status} and {content_type}, not with {self.title}"
         if self._quote:
             text += f": {self._quote.decode('utf-8', 'replace')}"
         self._raise(code, text, "server")
@@ -160,12 +161,17 @@ class GrpcReader(ResponseReader):
         return decode_metadata(self.headers)
 
 
-def _content_type_fault(content_type: bytes) -> StatusCode | None:
-    """None for gRPC with protobuf; INTERNAL for gRPC with other messages, UNKNOWN for anything else."""
-    kind = content_type.split(b";", 1)[0].strip().lower()
-    if kind in (b"application/grpc", b"application/grpc+proto"):
+def content_type_fault(content_type: bytes, media: bytes, codec: bytes) -> StatusCode | None:
+    """None for the expected type; INTERNAL for the protocol's with other messages, UNKNOWN for anything else. Without
+    a codec, it is protobuf's."""
+    if content_type == b"%s+%s" % (media, codec):
         return None
-    return StatusCode.INTERNAL if kind.startswith(b"application/grpc+") else StatusCode.UNKNOWN
+    kind = content_type.split(b";", 1)[0].strip().lower()
+    if kind == media:
+        kind = media + b"+proto"
+    if kind == b"%s+%s" % (media, codec):
+        return None
+    return StatusCode.INTERNAL if kind.startswith(media + b"+") else StatusCode.UNKNOWN
 
 
 def _details(trailers: Metadata) -> list[tuple[str, bytes]]:

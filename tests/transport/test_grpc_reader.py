@@ -33,14 +33,14 @@ def respond(
         if piece:
             reader.on_data(piece, out)
     messages = [reader.decode(*one) for one in out]
-    reader.on_end(trailers)
+    reader.on_end(trailers, [])
     return messages
 
 
 def trailers_only(headers: Headers, status: int = 200) -> None:
     reader = GrpcReader(None)
     reader.on_headers(status, headers, True)
-    reader.on_end([])
+    reader.on_end([], [])
 
 
 def failure(*args: object, **kwargs: object) -> RpcError:
