@@ -45,8 +45,8 @@ class JsonCodec:
     def __init__(
         self, dump: Callable[[Any], str] | None = None, load: Callable[[type[Any], str], Any] | None = None
     ) -> None:
-        """`dump` makes JSON text of a message, and `load` a message of a class and a text. By default the messages do so
-        themselves: with `to_json` and `from_json`, as betterproto2's have."""
+        """`dump` makes JSON text of a message, and `load` a message of a class and a text. By default the messages do
+        so themselves: with `to_json` and `from_json`, as betterproto2's have."""
         self._dump = _dump if dump is None else dump
         self._load = _load if load is None else load
 
