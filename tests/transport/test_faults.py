@@ -1,0 +1,532 @@
+"""Calls against a server that follows a script, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from boxd.transport import (
+    Call,
+    Cancelled,
+    Channel,
+    ChannelClosed,
+    ConnectionLost,
+    DeadlineExceeded,
+    HeadersTooLarge,
+    NotHttp2,
+    ProtocolViolation,
+    RpcError,
+    StatusCode,
+    StreamRefused,
+    StreamReset,
+)
+from tests.fixtures import echo_server as e
+from tests.fixtures import frames as f
+from tests.fixtures.fault_server import FaultServer, Peer
+
+pytestmark = pytest.mark.anyio
+Connect = Callable[..., Channel]
+
+
+async def serve_echo(peer: Peer) -> None:
+    """A well-behaved server: answers each request with its body."""
+    bodies: dict[int, bytes] = {}
+    while True:
+        frame = await peer.expect(f.HEADERS, f.DATA)
+        if frame.kind == f.HEADERS:
+            peer.request(frame)
+        elif frame.payload:
+            size = len(frame.payload)
+            await peer.send(f.window_update(0, size), f.window_update(frame.stream, size))
+        bodies[frame.stream] = bodies.get(frame.stream, b"") + (frame.payload if frame.kind == f.DATA else b"")
+        if frame.flags & f.END_STREAM:
+            body = bodies.pop(frame.stream)
+            await peer.send(peer.head(frame.stream), f.data(frame.stream, body), peer.trailers(frame.stream))
+
+
+async def still_fine(channel: Channel) -> None:
+    assert await channel.unary(e.ECHO, b"next", timeout=5) == b"next"
+
+
+# -- requests
+
+
+async def test_r1_to_r8_request_headers(connect: Connect) -> None:
+    seen = []
+
+    async def script(peer: Peer) -> None:
+        for _ in range(2):
+            request = await peer.expect_headers()
+            seen.append(request.headers)
+            await peer.send(peer.answer(request.stream, b""))
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target, metadata=[("x-fixed", "1")], user_agent="grpc-python-test/1")
+        await channel.unary(e.ECHO, b"", timeout=10, metadata=[("x-own", "2")])
+        await channel.unary(e.ECHO, b"")
+        first = dict(seen[0])
+        assert [name for name, _ in seen[0]][:5] == [b":method", b":scheme", b":path", b":authority", b"grpc-timeout"]
+        assert [name for name, _ in seen[0]][-2:] == [b"x-fixed", b"x-own"]
+        assert first[b":method"] == b"POST"
+        assert first[b":scheme"] == b"http"
+        assert first[b":path"] == b"/test.Echo/Echo"
+        assert first[b":authority"] == server.target.authority.encode()
+        assert first[b"te"] == b"trailers"
+        assert first[b"content-type"] == b"application/grpc+proto"
+        assert first[b"user-agent"] == b"grpc-python-test/1"
+        assert first[b"grpc-accept-encoding"] == b"identity,gzip"
+        assert 9_000_000 < int(first[b"grpc-timeout"][:-1]) <= 10_000_000
+        assert b"grpc-timeout" not in dict(seen[1])
+        forbidden = {b"connection", b"host", b"accept", b"accept-encoding", b"transfer-encoding", b"grpc-encoding"}
+        assert not forbidden & set(first)
+
+
+async def test_r14_headers_over_the_servers_limit(connect: Connect) -> None:
+    async with FaultServer(serve_echo, settings={f.MAX_HEADER_LIST_SIZE: 1_000}) as server:
+        channel = connect(server.target)
+        await still_fine(channel)
+        with pytest.raises(HeadersTooLarge) as caught:
+            await channel.unary(e.ECHO, b"", metadata=[("x-large", "v" * 1_000)])
+        assert caught.value.code == StatusCode.RESOURCE_EXHAUSTED
+        await still_fine(channel)
+        assert len(f.of_kind(server.peers[0].frames, f.HEADERS)) == 2
+
+
+async def test_r11_bad_metadata_fails_before_any_io(connect: Connect) -> None:
+    async with FaultServer(serve_echo) as server:
+        channel = connect(server.target)
+        with pytest.raises(ValueError, match="x-a"):
+            await channel.unary(e.ECHO, b"", metadata=[("x-a", "line\nbreak")])
+        assert server.peers == []
+        await still_fine(channel)
+
+
+# -- responses
+
+
+@pytest.mark.parametrize("size", [1, 3, 50])
+async def test_r15_answer_in_small_segments(connect: Connect, size: int) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        answer = peer.answer(request.stream, b"one", b"", b"three" * 20)
+        for start in range(0, len(answer), size):
+            await peer.send(answer[start : start + size])
+
+    async with FaultServer(script) as server, connect(server.target).call(e.COUNT) as call:
+        await call.send(b"", end=True)
+        assert [message async for message in call] == [b"one", b"", b"three" * 20]
+
+
+@pytest.mark.parametrize("count", [0, 2, 3])
+@pytest.mark.parametrize("method", [e.ECHO, e.JOIN], ids=["unary", "client-stream"])
+async def test_r21_not_exactly_one_message(connect: Connect, count: int, method: e.Method[bytes, bytes]) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(peer.answer(request.stream, *[b"x"] * count))
+        await serve_echo(peer)
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        with pytest.raises(RpcError) as caught:
+            await one_answer(channel, method)
+        assert caught.value.code == StatusCode.UNIMPLEMENTED
+        await still_fine(channel)
+
+
+async def one_answer(channel: Channel, method: e.Method[bytes, bytes]) -> None:
+    if method is e.ECHO:
+        await channel.unary(method, b"")
+        return
+    async with channel.call(method) as call:
+        await call.send(b"", end=True)
+        while await call.receive() is not None:
+            pass
+
+
+async def test_r21_endless_answer_to_a_unary_call(connect: Connect) -> None:
+    """The second message ends it: nothing is collected."""
+
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(peer.head(request.stream), f.data(request.stream, f.message(b"x") * 2))
+        assert await peer.expect_rst(request.stream) == f.CANCEL
+        await serve_echo(peer)
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        with pytest.raises(RpcError) as caught, anyio.fail_after(5):
+            await channel.unary(e.ECHO, b"")
+        assert caught.value.code == StatusCode.UNIMPLEMENTED
+        await still_fine(channel)
+
+
+async def test_r14_fault_14_messages_before_the_error_are_delivered(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        body = f.message(b"one") + f.message(b"two") + b"\0\xff\xff\xff\xff"
+        await peer.send(peer.head(request.stream), f.data(request.stream, body))
+        assert await peer.expect_rst(request.stream) == f.CANCEL
+
+    async with FaultServer(script) as server, connect(server.target).call(e.COUNT) as call:
+        await call.send(b"", end=True)
+        assert await call.receive() == b"one"
+        assert await call.receive() == b"two"
+        for _ in range(2):
+            with pytest.raises(RpcError) as caught:
+                await call.receive()
+            assert caught.value.code == StatusCode.RESOURCE_EXHAUSTED
+
+
+RESETS = {
+    f.NO_ERROR: StatusCode.INTERNAL,
+    f.PROTOCOL_ERROR: StatusCode.INTERNAL,
+    f.INTERNAL_ERROR: StatusCode.INTERNAL,
+    f.FLOW_CONTROL_ERROR: StatusCode.INTERNAL,
+    f.CANCEL: StatusCode.CANCELLED,
+    f.ENHANCE_YOUR_CALM: StatusCode.RESOURCE_EXHAUSTED,
+    f.INADEQUATE_SECURITY: StatusCode.PERMISSION_DENIED,
+    f.HTTP_1_1_REQUIRED: StatusCode.INTERNAL,
+    255: StatusCode.INTERNAL,
+}
+
+
+@pytest.mark.parametrize("code", RESETS)
+async def test_r31_reset(connect: Connect, code: int) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(f.rst(request.stream, code))
+        await serve_echo(peer)
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        with pytest.raises(StreamReset) as caught:
+            await channel.unary(e.ECHO, b"")
+        assert caught.value.code == RESETS[code]
+        assert not caught.value.unprocessed
+        await still_fine(channel)
+        assert len(server.peers) == 1
+
+
+async def test_r32_reset_after_the_trailers_changes_nothing(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(peer.answer(request.stream, b"x"), f.rst(request.stream, f.NO_ERROR))
+        await serve_echo(peer)
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        assert await channel.unary(e.ECHO, b"") == b"x"
+        await still_fine(channel)
+
+
+async def test_r55_refused_is_sent_again(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(f.rst(request.stream, f.REFUSED_STREAM))
+        await serve_echo(peer)
+
+    async with FaultServer(script) as server:
+        await still_fine(connect(server.target))
+        assert len(f.of_kind(server.peers[0].frames, f.HEADERS)) == 2
+
+
+async def test_r55_refused_for_ever_is_no_endless_loop(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.expect_headers()
+            await peer.send(f.rst(request.stream, f.REFUSED_STREAM))
+
+    async with FaultServer(script) as server:
+        with pytest.raises(StreamRefused) as caught:
+            await connect(server.target).unary(e.ECHO, b"")
+        assert caught.value.code == StatusCode.UNAVAILABLE
+        assert caught.value.unprocessed
+        assert len(f.of_kind(server.peers[0].frames, f.HEADERS)) <= 5
+
+
+# -- the connection's end
+
+
+async def test_r51_goaway_in_the_middle_of_a_stream(connect: Connect) -> None:
+    """The stream runs on; new calls take a new connection; the old one is closed when the stream is over."""
+    first_closed = anyio.Event()
+
+    async def old(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(peer.head(request.stream), f.data(request.stream, f.message(b"before")))
+        await peer.send(f.goaway((1 << 31) - 1, f.NO_ERROR, b"max_age"))
+        await peer.round_trip()
+        await peer.send(f.goaway(request.stream))
+        body = await peer.expect_body(request.stream)
+        await peer.send(f.data(request.stream, f.message(b"after") + body), peer.trailers(request.stream))
+        await peer.expect_eof()
+        first_closed.set()
+
+    async with FaultServer(old, serve_echo) as server:
+        channel = connect(server.target)
+        async with channel.call(e.CHAT) as call:
+            await call.send(b"one")
+            assert await call.receive() == b"before"
+            await wait_until(lambda: channel._pool._free() is None)
+            await still_fine(channel)
+            assert len(server.peers) == 2
+            await call.send(b"two", end=True)
+            assert [message async for message in call] == [b"after", b"two"]
+        with anyio.fail_after(5):
+            await first_closed.wait()
+        await still_fine(channel)
+        assert len(server.peers) == 2
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    with anyio.fail_after(5):
+        while not condition():
+            await checkpoint()
+
+
+async def test_r51_goaway_that_leaves_a_call_out(connect: Connect) -> None:
+    """It is sent again, on a new connection."""
+
+    async def script(peer: Peer) -> None:
+        await peer.expect_headers()
+        await peer.send(f.goaway(0))
+        await peer.expect_eof()
+
+    async with FaultServer(script, serve_echo) as server:
+        await still_fine(connect(server.target))
+        assert len(server.peers) == 2
+
+
+async def test_r52_goaway_and_fin_together(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.expect_headers()
+        await peer.send(f.goaway(0))
+        await peer.close()
+
+    async with FaultServer(script, serve_echo) as server:
+        await still_fine(connect(server.target))
+
+
+@pytest.mark.parametrize("abort", [False, True], ids=["fin", "rst"])
+@pytest.mark.parametrize("after", ["headers", "message", "half a message", "half a frame"])
+async def test_r54_connection_lost(connect: Connect, abort: bool, after: str) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.expect(f.HEADERS)
+        await peer.expect(f.DATA)
+        peer.request(request)
+        if after != "headers":
+            await peer.send(peer.head(request.stream), f.data(request.stream, f.message(b"one")))
+            await peer.round_trip()
+        if after == "half a message":
+            await peer.send(f.data(request.stream, f.message(b"x" * 100)[:50]))
+        if after == "half a frame":
+            await peer.send(f.data(request.stream, f.message(b"x" * 100))[:50])
+        await (peer.abort() if abort else peer.close())
+
+    async with FaultServer(script, serve_echo) as server:
+        channel = connect(server.target)
+        async with channel.call(e.COUNT) as call:
+            await call.send(b"", end=True)
+            if after != "headers":
+                assert await call.receive() == b"one"
+            with pytest.raises(ConnectionLost) as caught, anyio.fail_after(5):
+                await call.receive()
+        assert caught.value.code == StatusCode.UNAVAILABLE
+        assert not caught.value.unprocessed
+        await still_fine(channel)
+
+
+async def test_idle_connection_closed_by_the_server(connect: Connect) -> None:
+    closed = anyio.Event()
+
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        await peer.send(peer.answer(request.stream, b"x"))
+        await peer.close()
+        closed.set()
+
+    async with FaultServer(script, serve_echo) as server:
+        channel = connect(server.target)
+        assert await channel.unary(e.ECHO, b"") == b"x"
+        await closed.wait()
+        await wait_until(lambda: channel._pool.connections == 0)
+        await still_fine(channel)
+
+
+async def test_r62_http1_server_is_told_at_once(connect: Connect) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.frame()
+        await peer.send(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+        await peer.expect_eof()
+
+    async with FaultServer(script, greet=False) as server:
+        channel = connect(server.target)
+        with pytest.raises(NotHttp2, match="400 Bad Request") as caught, anyio.fail_after(2):
+            await channel.unary(e.ECHO, b"")
+        assert caught.value.code == StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("noise", [b"SSH-2.0-OpenSSH_9.6\r\n", bytes(100), f.ping()], ids=["ssh", "zeros", "ping"])
+async def test_r45_not_http2_at_all(connect: Connect, noise: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.frame()
+        await peer.send(noise)
+        await peer.expect_eof()
+
+    async with FaultServer(script, greet=False) as server:
+        with pytest.raises(RpcError) as caught, anyio.fail_after(2):
+            await connect(server.target).unary(e.ECHO, b"")
+        assert isinstance(caught.value, (ProtocolViolation, NotHttp2))
+
+
+async def test_connection_fault_is_told_to_the_server(connect: Connect) -> None:
+    codes = []
+
+    async def script(peer: Peer) -> None:
+        await peer.expect_headers()
+        await peer.send(f.frame(f.PING, 0, 0, b"short"))
+        codes.append(await peer.expect_goaway())
+        await peer.expect_eof()
+
+    async with FaultServer(script, serve_echo) as server:
+        channel = connect(server.target)
+        with pytest.raises(ProtocolViolation):
+            await channel.unary(e.ECHO, b"")
+        await still_fine(channel)
+    assert codes == [f.FRAME_SIZE_ERROR]
+
+
+async def test_r47_settings_timeout(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that accepts and says nothing."""
+    monkeypatch.setattr("boxd.transport.connection.SETTINGS_TIMEOUT", 0.1)
+
+    async def script(peer: Peer) -> None:
+        await peer.expect_eof()
+
+    async with FaultServer(script, greet=False) as server:
+        with pytest.raises(ConnectionLost, match="SETTINGS") as caught, anyio.fail_after(5):
+            await connect(server.target).unary(e.ECHO, b"")
+        assert caught.value.code == StatusCode.UNAVAILABLE
+
+
+# -- closing
+
+
+async def test_r67_close_fails_open_calls_with_cancelled(connect: Connect) -> None:
+    opened = anyio.Event()
+    codes = []
+
+    async def script(peer: Peer) -> None:
+        await peer.expect_headers()
+        opened.set()
+        codes.append(await peer.expect_goaway())
+        await peer.expect_eof()
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        errors: list[RpcError] = []
+
+        async def one() -> None:
+            with pytest.raises(Cancelled) as caught:
+                await channel.unary(e.ECHO, b"")
+            errors.append(caught.value)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one)
+            await opened.wait()
+            await channel.aclose()
+        await channel.aclose()
+        with pytest.raises(ChannelClosed):
+            await channel.unary(e.ECHO, b"")
+    assert [error.code for error in errors] == [StatusCode.CANCELLED]
+    assert codes == [f.NO_ERROR]
+
+
+async def test_r67_two_tasks_close_at_once(connect: Connect) -> None:
+    async with FaultServer(serve_echo) as server:
+        channel = connect(server.target)
+        await still_fine(channel)
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(channel.aclose)
+
+
+async def test_r67_close_with_a_server_that_reads_nothing(connect: Connect) -> None:
+    """The last words have a second; then the socket goes."""
+
+    async def script(peer: Peer) -> None:
+        await peer.expect_headers()
+        await peer.send(f.settings({f.INITIAL_WINDOW_SIZE: (1 << 31) - 1}), f.window_update(0, 1 << 30))
+        await anyio.sleep_forever()
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        async with channel.call(e.CHAT) as call, anyio.create_task_group() as tasks:
+            await call.send(b"first")
+            tasks.start_soon(expect_cancelled, call)
+            await wait_until(lambda: channel._pool._connections[0].engine.outbound.window > 1 << 29)
+            await checkpoint()
+            with anyio.fail_after(4):
+                await channel.aclose()
+
+
+async def expect_cancelled(call: Call[bytes, bytes]) -> None:
+    with pytest.raises(Cancelled):
+        await send_forever(call)
+
+
+async def send_forever(call: Call[bytes, bytes]) -> None:
+    while True:
+        await call.send(bytes(1 << 20))
+
+
+# -- deadlines
+
+
+async def test_r33_deadline_sends_rst_stream(connect: Connect) -> None:
+    codes = []
+
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        codes.append(await peer.expect_rst(request.stream))
+        await serve_echo(peer)
+
+    async with FaultServer(script) as server:
+        channel = connect(server.target)
+        with pytest.raises(DeadlineExceeded):
+            await channel.unary(e.ECHO, b"", timeout=0.1)
+        await still_fine(channel)
+    assert codes == [f.CANCEL]
+
+
+async def test_r32_servers_cancel_at_the_deadline(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's clock is faster than our timer: still a deadline."""
+    monkeypatch.setattr("boxd.transport.deadline.Deadline.remaining", lambda self: 1.0)
+
+    async def script(peer: Peer) -> None:
+        request = await peer.expect_headers()
+        monkeypatch.setattr("boxd.transport.deadline.Deadline.remaining", lambda self: -0.001)
+        await peer.send(f.rst(request.stream, f.CANCEL))
+        await peer.expect_eof()
+
+    async with FaultServer(script) as server:
+        with pytest.raises(DeadlineExceeded):
+            await connect(server.target).unary(e.ECHO, b"", timeout=1)
+
+
+async def test_r33_deadline_covers_the_wait_for_a_slot(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boxd.transport.pool.MAX_CONNECTIONS", 1)
+    async with FaultServer(serve_echo, settings={f.MAX_CONCURRENT_STREAMS: 1}) as server:
+        channel = connect(server.target)
+        await still_fine(channel)
+        async with channel.call(e.CHAT) as call:
+            await call.send(b"takes the slot")
+            with pytest.raises(DeadlineExceeded) as caught, anyio.fail_after(5):
+                await channel.unary(e.ECHO, b"", timeout=0.1)
+            assert caught.value.unprocessed
+        await still_fine(channel)
+        assert len(f.of_kind(server.peers[0].frames, f.HEADERS)) == 3
