@@ -1,0 +1,89 @@
+"""What all tests share: a bound on the time of each, and the servers to test against."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from tests.fixtures import servers
+from tests.fixtures.servers import Server
+
+SECONDS = 60
+"""How long a test may take. Most take a fraction of a second; the bound ends what hangs."""
+SLOW_SECONDS = 300 + float(os.environ.get("BOXD_TEST_IDLE_SECONDS", "0"))
+
+
+class Hung(Exception):
+    """A test took too long."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    seconds = SLOW_SECONDS if item.get_closest_marker("slow") else SECONDS
+    with _bounded(seconds):
+        return (yield)  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _bounded(seconds: float) -> Iterator[None]:
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def late(number: int, frame: object) -> None:
+        faulthandler.dump_traceback(sys.__stderr__)
+        raise Hung(f"the test did not end within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_settings_from_outside() -> Iterator[None]:
+    """The developer's own variables must not reach the tests, or the tests the real service."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("API_KEY", "TOKEN", "API_URL", "EXCHANGE_URL", "ORG"):
+            patch.delenv(f"BOXD_{name}", raising=False)
+        yield
+
+
+StartServer = Callable[..., AbstractContextManager[Server]]
+
+
+@pytest.fixture(scope="session")
+def start_server() -> StartServer:
+    """Runs one more server, with options: `with start_server("emulator", max_boxes=1) as server:`."""
+    return servers.running
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Server]:
+    """The emulator."""
+    with servers.running("emulator", max_boxes=64) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def grpcio() -> Iterator[Server]:
+    """The emulator's service behind grpcio."""
+    with servers.running("grpcio", max_boxes=64) as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["emulator", "grpcio"])
+def server(request: pytest.FixtureRequest) -> Any:
+    """Each of the two servers in turn."""
+    return request.getfixturevalue(request.param)
