@@ -10,10 +10,11 @@ import asyncio
 import os
 import shutil
 import signal
+import stat
 import sys
 from collections.abc import Callable, Mapping
 
-from . import base, walk
+from . import base, trees, walk
 from .process import FdReader, FdWriter, Process, make_pipes, set_window_size
 
 # Runs in a session of its own: makes the terminal on descriptor 0 the controlling one, then becomes the
@@ -52,7 +53,7 @@ class PlainSandbox(base.Sandbox):
         os.makedirs(self._disk(box) + base.HOME)
 
     async def copy(self, source: str, target: str, hostname: str) -> None:
-        await asyncio.to_thread(shutil.copytree, self._disk(source), self._disk(target), symlinks=True)
+        await asyncio.to_thread(_copy_tree, self._disk(source), self._disk(target))
 
     async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> base.Machine:
         machine = PlainMachine(self._disk(box), hostname, env, self._machines.discard)
@@ -186,6 +187,19 @@ class PlainMachine(base.Machine):
         if self._groups:
             await asyncio.wait(self._groups.values())
         self._groups.clear()
+
+
+def _copy_tree(source: str, target: str) -> None:
+    if sys.platform.startswith("linux"):
+        trees.copy(source, target)
+    else:
+        shutil.copytree(source, target, symlinks=True, ignore=_special_files)
+
+
+def _special_files(directory: str, names: list[str]) -> list[str]:
+    """The names that are pipes, sockets or devices, which shutil does not copy."""
+    modes = ((name, os.lstat(os.path.join(directory, name)).st_mode) for name in names)
+    return [name for name, mode in modes if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISLNK(mode))]
 
 
 def _signal_group(pid: int, number: int) -> None:

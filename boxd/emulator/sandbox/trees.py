@@ -110,7 +110,7 @@ def _copy_entry(source: str, target: str, links: dict[tuple[int, int], str]) -> 
 
 
 def _copy_content(source: str, target: str) -> None:
-    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NOATIME)
+    fd = os.open(source, os.O_RDONLY | os.O_NOFOLLOW)
     try:
         out = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
