@@ -18,11 +18,14 @@ def envelope(message: bytes, flags: int = 0) -> bytes:
 class EnvelopeReader:
     """Cuts a body into messages, however it is split. A message's length is checked before anything is kept."""
 
-    __slots__ = ("_chunks", "_flags", "_limit", "_missing", "_prefix")
+    __slots__ = ("_chunks", "_end_flag", "_end_limit", "_flags", "_limit", "_missing", "_prefix")
 
-    def __init__(self, limit: int | None) -> None:
-        """`limit` is the size of the largest message to accept, in bytes."""
+    def __init__(self, limit: int | None, end_flag: int = 0, end_limit: int = 0) -> None:
+        """`limit` is the size of the largest message to accept, in bytes; `end_limit` that of a message with
+        `end_flag`, which holds the trailers."""
         self._limit = limit
+        self._end_flag = end_flag
+        self._end_limit = end_limit
         self._prefix = b""
         # While a message is open: its flags, its pieces, and how many bytes it still lacks.
         self._flags = 0
@@ -50,8 +53,9 @@ class EnvelopeReader:
         size = len(data)
         while size - position >= PREFIX_SIZE:
             flags, length = PREFIX.unpack_from(data, position)
-            if self._limit is not None and length > self._limit:
-                raise MessageTooLarge(f"the server sent a message of {length} bytes; the limit is {self._limit}")
+            limit = self._end_limit if flags and flags & self._end_flag else self._limit
+            if limit is not None and length > limit:
+                raise MessageTooLarge(f"the server sent a message of {length} bytes; the limit is {limit}")
             position += PREFIX_SIZE
             stop = position + length
             if stop > size:
