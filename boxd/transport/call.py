@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 
 from boxd.transport.deadline import Deadline
-from boxd.transport.envelope import PREFIX_SIZE
-from boxd.transport.errors import (
-    Cancelled,
-    ConnectionLost,
-    DeadlineExceeded,
-    DecodeFailed,
-    NotHttp2,
-    ProtocolViolation,
-    RpcError,
-    StreamRefused,
-    StreamReset,
-    WrongLoop,
-)
+from boxd.transport.errors import Cancelled, DecodeFailed, RpcError, WrongLoop
+from boxd.transport.failures import error_from_failure, too_late, wrong_count
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.stream import Headers, Stream
+from boxd.transport.inbox import Inbox
 from boxd.transport.metadata import Metadata, decode_metadata
 from boxd.transport.method import Kind, Method
-from boxd.transport.status import StatusCode, from_reset
+from boxd.transport.retry import Replay
+from boxd.transport.status import StatusCode
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -63,19 +53,16 @@ class Call(Generic[Req, Res]):
         # Around the wait for a connection, so that `cancel` ends it.
         self._opener: anyio.CancelScope | None = None
         self._timer: Handle | None = None
-        # Complete messages as (flags, payload), still encoded and compressed. Their bytes are given back to the
-        # server's window when they are taken, all others at once: so a reader that stops stops the sender, however
-        # small its messages are, and a message larger than the window passes.
-        self._inbox: deque[tuple[int, bytes]] = deque()
-        self._held = 0
-        self._uncredited = 0
+        self._inbox = Inbox()
         self._ended = False
         self._error: RpcError | None = None
         self._receiver: Signal | None = None
         self._senders: list[Signal] = []
         self._single = method.kind in (Kind.UNARY, Kind.CLIENT_STREAM)
-        self._received = 0
         self._whole = False
+        # To send the call again where the server did not see it. A unary call is repeated as a whole by the channel.
+        self._head: tuple[Headers, Headers] = ([], [])
+        self._replay = Replay()
 
     # -- the caller's side
 
@@ -91,20 +78,21 @@ class Call(Generic[Req, Res]):
         await self._send(None, True)
 
     async def receive(self) -> Res | None:
-        """The next message; None when the call ended with OK. Cancelling the wait loses nothing."""
-        if not self._inbox:
+        """The next message; None when the call ended with OK. Cancelling the wait loses nothing. The one message of a
+        call without a response stream comes only when the call has ended with OK."""
+        if not self._inbox or self._single:
             await self._wait()
             if not self._inbox:
                 return None
-        return self._take(self._inbox.popleft())
+        return self._take()
 
     async def receive_batch(self) -> list[Res]:
         """Every message that is at hand, at least one; an empty list when the call ended with OK."""
-        if not self._inbox:
+        if not self._inbox or self._single:
             await self._wait()
         out = []
         while self._inbox:
-            out.append(self._take(self._inbox.popleft()))
+            out.append(self._take())
         return out
 
     @property
@@ -157,6 +145,7 @@ class Call(Generic[Req, Res]):
     async def unary(self, request: Req) -> Res:
         """Send one message and return the one that answers it: the whole of a unary call."""
         self._whole = self._single = True
+        self._replay.drop()
         try:
             await self._open(self._plan.encode(request), True)
             if not self._ended:
@@ -166,7 +155,7 @@ class Call(Generic[Req, Res]):
             raise
         if self._error is not None:
             raise self._error
-        return self._take(self._inbox[0])
+        return self._take()
 
     # -- sending
 
@@ -180,7 +169,9 @@ class Call(Generic[Req, Res]):
             await self._open(message, end)
         elif not self._stream.end_queued:
             self._check_home()
-            self._stream.send(b"" if message is None else self._plan.format.encode(message), end=end)
+            payload = b"" if message is None else self._plan.format.encode(message)
+            self._replay.add(payload, end)
+            self._stream.send(payload, end=end)
             self._flush()
         elif message is not None:
             raise RuntimeError("the call is half-closed: nothing can be sent after end()")
@@ -205,12 +196,8 @@ class Call(Generic[Req, Res]):
         self._opening = True
         try:
             before, after, payload = self._plan.format.open(message)
-            headers, connection = await self._start(before, after)
-            if self._ended:  # Cancelled at the very moment the connection came.
-                self._raise_error()
-            self._connection = connection
-            self._runtime = self._channel.runtime
-            self._stream = connection.open(headers, self)
+            self._head = before, after
+            await self._start()
         except RpcError as error:
             self._finish(error)
             raise
@@ -221,22 +208,46 @@ class Call(Generic[Req, Res]):
             self.on_drained()
         if self._deadline is not None:
             self._timer = self._channel.runtime.call_later(max(self._deadline.remaining(), 0), self._expire)
-        if payload or end:
+        if (payload or end) and self._stream is not None:
+            self._replay.add(payload, end)
             self._stream.send(payload, end=end)
-        connection.flush()
+        self._flush()
 
-    async def _start(self, before: Headers, after: Headers) -> tuple[Headers, Connection]:
-        """The channel's `start`; raises `Cancelled` when `cancel` comes in the meantime."""
-        start = self._channel.start(before, after, self._metadata, self._deadline)
+    async def _start(self) -> None:
+        """Open the stream; raises `Cancelled` when `cancel` comes in the meantime."""
+        start = self._channel.start(*self._head, self._metadata, self._deadline)
         if self._whole:  # Nobody has this call to cancel it but the task that waits here.
-            return await start
+            headers, connection = await start
+        else:
+            try:
+                with anyio.CancelScope() as self._opener:
+                    headers, connection = await start
+            finally:
+                self._opener = None
+        if self._ended:
+            self._raise_error()
+        self._connection = connection
+        self._runtime = self._channel.runtime
+        self._stream = connection.open(headers, self)
+
+    async def _repeat(self, delay: float) -> None:
+        """Send all of the call again, on another stream."""
         try:
-            with anyio.CancelScope() as self._opener:
-                return await start
+            with anyio.move_on_after(delay):
+                await self._channel.runtime.signal().wait()
+            await self._start()
+            assert self._stream is not None
+            for payload, end in self._replay.pieces:
+                self._stream.send(payload, end=end)
+            self._flush()
+        except RpcError as error:
+            self._finish(error)
+        except Exception as exc:  # The credentials' own, for example.
+            self._finish(RpcError(f"the call cannot be sent again: {exc}"))
         finally:
-            self._opener = None
-        assert self._error is not None
-        raise self._error
+            self._opening = False
+            self._wake()
+            self.on_drained()
 
     def _flush(self) -> None:
         if self._connection is not None:
@@ -246,9 +257,11 @@ class Call(Generic[Req, Res]):
 
     async def _wait(self) -> None:
         """Wait for a message or the end; raises the call's error when it ended with one and nothing is left to take."""
-        while not self._inbox:
+        single = self._single
+        while not self._inbox or single:
             if self._ended:
-                self._raise_error()
+                if single or not self._inbox:
+                    self._raise_error()
                 return
             if self._stream is None and not self._opening:
                 await self._open(None, False)
@@ -270,9 +283,8 @@ class Call(Generic[Req, Res]):
         finally:
             self._receiver = None
 
-    def _take(self, message: tuple[int, bytes]) -> Res:
-        flags, payload = message
-        self._held -= len(payload) + PREFIX_SIZE
+    def _take(self) -> Res:
+        flags, payload = self._inbox.take()
         self._credit()
         try:
             if flags:
@@ -289,9 +301,8 @@ class Call(Generic[Req, Res]):
 
     def _credit(self) -> None:
         """Give back to the server's window what is not held as a complete message."""
-        size = self._uncredited - self._held
-        if size > 0 and self._stream is not None and not self._stream.done:
-            self._uncredited -= size
+        size = self._inbox.credit()
+        if size and self._stream is not None:
             self._stream.consumed(size)
             if self._stream.engine.outbound.pending:
                 self._flush()
@@ -303,6 +314,7 @@ class Call(Generic[Req, Res]):
     # -- StreamEvents
 
     def on_headers(self, status: int, headers: Headers, end_stream: bool) -> None:
+        self._replay.drop()
         self._channel.observe(headers)
         try:
             self._reader.on_headers(status, headers, end_stream)
@@ -316,15 +328,12 @@ class Call(Generic[Req, Res]):
             self._reader.on_data(data, messages)
         except RpcError as exc:
             error = exc
-        self._uncredited += len(data)
+        self._inbox.add(messages, len(data))
         if messages:
-            self._inbox.extend(messages)
-            self._received += len(messages)
             if not self._whole:
-                self._held += sum(len(payload) + PREFIX_SIZE for _, payload in messages)
                 self._wake()
-            if self._single and self._received > 1:
-                error = error or _cardinality("more than one message")
+            if self._single and self._inbox.received > 1:
+                error = error or wrong_count("more than one message")
         if error is not None:
             self._finish(error)
         else:
@@ -334,11 +343,9 @@ class Call(Generic[Req, Res]):
         messages: list[tuple[int, bytes]] = []
         try:
             self._reader.on_end(trailers, messages)
-            if messages:
-                self._inbox.extend(messages)
-                self._received += len(messages)
-            if self._single and not self._received:
-                raise _cardinality("no message")
+            self._inbox.add(messages, 0)
+            if self._single and not self._inbox.received:
+                raise wrong_count("no message")
         except RpcError as error:
             self._finish(self._reinterpret(error))
         else:
@@ -347,7 +354,13 @@ class Call(Generic[Req, Res]):
     def on_failure(self, failure: StreamFailure) -> None:
         error = error_from_failure(failure)
         error.__cause__ = failure.cause
-        self._finish(self._reinterpret(error))
+        delay = self._replay.delay(error)
+        if delay is None or self._runtime is None:
+            self._finish(self._reinterpret(error))
+        else:
+            self._stream = None
+            self._opening = True
+            self._runtime.spawn(lambda: self._repeat(delay), "boxd retry")
 
     def on_drained(self) -> None:
         for sender in self._senders:
@@ -359,15 +372,12 @@ class Call(Generic[Req, Res]):
     def _reinterpret(self, error: RpcError) -> RpcError:
         """A server that cancels when the deadline passes may be faster than our own clock."""
         if error.code == StatusCode.CANCELLED and self._deadline is not None and self._deadline.remaining() <= 0:
-            return self._deadline_error()
+            return too_late(self._method.name, self._deadline)
         return error
 
     def _expire(self) -> None:
-        self._finish(self._deadline_error())
-
-    def _deadline_error(self) -> RpcError:
-        timeout = 0 if self._deadline is None else self._deadline.timeout
-        return DeadlineExceeded(f"{self._method.name} did not finish within its timeout of {timeout:g} s")
+        if self._deadline is not None:
+            self._finish(too_late(self._method.name, self._deadline))
 
     def _finish(self, error: RpcError | None) -> None:
         """The call is over: reset the stream if it is not, stop the timer, wake everybody."""
@@ -388,23 +398,3 @@ class Call(Generic[Req, Res]):
     def _wake(self) -> None:
         if self._receiver is not None:
             self._receiver.set()
-
-
-def _cardinality(count: str) -> RpcError:
-    return RpcError(f"the server sent {count} where exactly one is due", StatusCode.UNIMPLEMENTED)
-
-
-def error_from_failure(failure: StreamFailure) -> RpcError:
-    """The error of a call whose stream ended without a complete response."""
-    text, kind, unprocessed = failure.message, failure.kind, failure.unprocessed
-    if kind == "reset" and failure.code != ErrorCode.REFUSED_STREAM:
-        return StreamReset(text, from_reset(failure.code), origin="server")
-    if kind in ("reset", "goaway"):
-        return StreamRefused(text, origin="server", unprocessed=unprocessed)
-    if kind == "closed":
-        return Cancelled(text, unprocessed=unprocessed)
-    if kind == "not-http2":
-        return NotHttp2(text, unprocessed=True)
-    if kind == "lost" or unprocessed:  # What was never written cannot be what the server broke the rules on.
-        return ConnectionLost(text, unprocessed=unprocessed)
-    return ProtocolViolation(text)

@@ -15,7 +15,7 @@ from boxd.transport.codec import Codec, get_codec
 from boxd.transport.connection import CLOSE_TIMEOUT, Connection
 from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions, dial
-from boxd.transport.errors import ConnectionLost, DeadlineExceeded, HeadersTooLarge, RpcError, StreamRefused
+from boxd.transport.errors import DeadlineExceeded, HeadersTooLarge, RpcError
 from boxd.transport.forks import on_fork
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
@@ -24,6 +24,7 @@ from boxd.transport.method import Method
 from boxd.transport.pool import Pool
 from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
 from boxd.transport.protocols import make_protocol
+from boxd.transport.retry import retry_delay
 from boxd.transport.runtime import Runtime
 from boxd.transport.target import Target
 
@@ -32,8 +33,6 @@ Res = TypeVar("Res")
 
 #: gRPC's usual limit for a received message, in bytes.
 DEFAULT_MAX_RECEIVE = 4 << 20
-#: How often a call that the server certainly did not see is sent again without being asked.
-TRANSPARENT_RETRIES = 3
 
 
 class CallCredentials(Protocol):
@@ -104,8 +103,11 @@ class Channel:
                 return await Call(self, method, deadline, metadata).unary(request)
             except RpcError as error:
                 attempt += 1
-                if not _repeat(error, attempt):
+                delay = retry_delay(error, attempt)
+                if delay is None:
                     raise
+            if delay:
+                await anyio.sleep(delay if deadline is None else min(delay, max(deadline.remaining(), 0)))
 
     def call(
         self, method: Method[Req, Res], *, timeout: float | None = None, metadata: Metadata = ()
@@ -185,12 +187,6 @@ class Channel:
 
     def __repr__(self) -> str:
         return f"<Channel {self.target} connections={self._pool.connections}>"
-
-
-def _repeat(error: RpcError, attempt: int) -> bool:
-    """Whether to send a call again without asking: only where the server cannot have seen it, and where a connection
-    was there at all (a failed dial has been everything that could be tried)."""
-    return error.unprocessed and attempt <= TRANSPARENT_RETRIES and isinstance(error, (ConnectionLost, StreamRefused))
 
 
 def default_user_agent() -> str:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import anyio
 import httpx
 
-from boxd.transport.call import error_from_failure
 from boxd.transport.connection import CLOSE_TIMEOUT, Connection
 from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions, dial
 from boxd.transport.errors import ConnectFailed, DeadlineExceeded, RpcError
+from boxd.transport.failures import error_from_failure
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.options import EngineOptions

@@ -1,0 +1,44 @@
+"""What a stream's failure means for its call."""
+
+from __future__ import annotations
+
+from boxd.transport.deadline import Deadline
+from boxd.transport.errors import (
+    Cancelled,
+    ConnectionLost,
+    DeadlineExceeded,
+    NotHttp2,
+    ProtocolViolation,
+    RpcError,
+    StreamRefused,
+    StreamReset,
+)
+from boxd.transport.http2.codes import ErrorCode
+from boxd.transport.http2.errors import StreamFailure
+from boxd.transport.status import StatusCode, from_reset
+
+
+def wrong_count(count: str) -> RpcError:
+    """The error of a call that takes exactly one message and got another number of them."""
+    return RpcError(f"the server sent {count} where exactly one is due", StatusCode.UNIMPLEMENTED)
+
+
+def too_late(method: str, deadline: Deadline) -> RpcError:
+    """The error of a call whose deadline has passed."""
+    return DeadlineExceeded(f"{method} did not finish within its timeout of {deadline.timeout:g} s")
+
+
+def error_from_failure(failure: StreamFailure) -> RpcError:
+    """The error of a call whose stream ended without a complete response."""
+    text, kind, unprocessed = failure.message, failure.kind, failure.unprocessed
+    if kind == "reset" and failure.code != ErrorCode.REFUSED_STREAM:
+        return StreamReset(text, from_reset(failure.code), origin="server")
+    if kind in ("reset", "goaway"):
+        return StreamRefused(text, origin="server", unprocessed=unprocessed)
+    if kind == "closed":
+        return Cancelled(text, unprocessed=unprocessed)
+    if kind == "not-http2":
+        return NotHttp2(text, unprocessed=True)
+    if kind == "lost" or unprocessed:  # What was never written cannot be what the server broke the rules on.
+        return ConnectionLost(text, unprocessed=unprocessed)
+    return ProtocolViolation(text)
