@@ -16,7 +16,8 @@ pytestmark = pytest.mark.anyio
 Connect = Callable[..., Channel]
 
 
-async def send_forever(call: Call[bytes, bytes]) -> None:
+async def send_forever(call: Call[bytes, bytes], first: bytes) -> None:
+    await call.send(first)
     while True:
         await call.send(bytes(100_000))
 
@@ -131,9 +132,8 @@ async def test_r37_reader_and_writer_are_two_tasks(connect: Connect, echo: e.Run
 async def test_r36_server_error_while_we_send(connect: Connect, echo: e.Running) -> None:
     async with connect(echo.target).call(e.CHAT) as call:
         await call.send(b"one")
-        await call.send(b"fail")
         with pytest.raises(RpcError) as caught, anyio.fail_after(10):
-            await send_forever(call)
+            await send_forever(call, b"fail")
         assert (caught.value.code, caught.value.message) == (StatusCode.ABORTED, "as asked")
         assert await call.receive() == b"one"
         with pytest.raises(RpcError, match="as asked"):
