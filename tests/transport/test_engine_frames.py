@@ -56,10 +56,8 @@ def test_r45_connection_window_is_raised_to_the_option() -> None:
         f.settings(ack=True),
         f.window_update(0, 1),
         f.frame(0xBB),
-        b"SSH-2.0-OpenSSH_9.6\r\n",
-        bytes(range(200, 250)),
     ],
-    ids=["ping", "goaway", "settings-ack", "window-update", "unknown", "ssh", "noise"],
+    ids=["ping", "goaway", "settings-ack", "window-update", "unknown"],
 )
 def test_r45_first_frame_must_be_settings(first: bytes) -> None:
     peer = RawPeer(greet=False)
@@ -69,6 +67,25 @@ def test_r45_first_frame_must_be_settings(first: bytes) -> None:
     assert call.failure is not None
     assert call.failure.kind == "protocol"
     assert goaway_code(peer) in (f.PROTOCOL_ERROR, f.FRAME_SIZE_ERROR)
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        b"<!DOCTYPE HTML>\n",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        bytes.fromhex("15030100020250160301"),
+        bytes(range(200, 250)),
+    ],
+    ids=["http0.9", "ssh", "tls-alert", "noise"],
+)
+def test_r62_what_is_no_frame_is_no_http2(first: bytes) -> None:
+    peer = RawPeer(greet=False)
+    call = peer.request()
+    peer.feed(first)
+    assert call.failure is not None
+    assert call.failure.kind == "not-http2"
+    assert repr(first[:32]) in call.failure.message
 
 
 @pytest.mark.parametrize("cut", range(1, 24))

@@ -1,7 +1,9 @@
-"""Header blocks are kept while the HPACK table stays the same: never longer, whatever the table does (RFC 7541)."""
+"""Header blocks are kept while the HPACK table stays the same: never longer, whatever the table does (RFC 7541). And
+hpack's log does not show secrets."""
 
 from __future__ import annotations
 
+import logging
 import random
 
 import hpack
@@ -76,3 +78,12 @@ def test_cached_block_is_not_shared_with_its_users() -> None:
         headers = reader.finish()
         assert headers == [(b"x", b"y")]
         headers.append((b"z", b"z"))
+
+
+def test_secrets_stay_out_of_the_log_of_hpack(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    headers: Headers = [(b":path", b"/shown"), (b"authorization", b"Bearer not-to-be-shown")]
+    block = HeaderEncoder().encode(headers)
+    assert "/shown" in caplog.text
+    assert "not-to-be-shown" not in caplog.text
+    assert hpack.Decoder().decode(block, raw=True) == headers

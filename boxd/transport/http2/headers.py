@@ -24,7 +24,8 @@ _CONNECTION_HEADERS = frozenset((b"connection", b"keep-alive", b"proxy-connectio
 # Names seen and found good. A server uses few of them, so that the check is one look-up; bounded all the same.
 _KNOWN_NAMES: set[bytes] = set()
 _KNOWN_NAMES_LIMIT = 512
-
+#: Fields that never enter the table (RFC 7541 section 7.1.3), and so that hpack does not show in its log.
+_SECRET = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
 
 #: Blocks that a cache keeps; calls to one server need a handful.
 _CACHE_LIMIT = 128
@@ -41,12 +42,13 @@ class HeaderEncoder:
         self._blocks: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
 
     def encode(self, headers: Headers) -> bytes:
-        """The block of a header list. Fields that are `hpack.NeverIndexedHeaderTuple` stay out of the table."""
+        """The block of a header list. Secret fields, and those that are `hpack.NeverIndexedHeaderTuple`, stay out of
+        the table."""
         key = tuple(headers)
         block = self._blocks.get(key)
         if block is None:
             before = _TableState(self._encoder)
-            block = self._encoder.encode(headers)
+            block = self._encoder.encode([_guarded(field) for field in headers])
             _keep(self._blocks, key, block, block=block, changed=before.changed() or _resizes(block))
         return block
 
@@ -54,6 +56,10 @@ class HeaderEncoder:
         """The peer's SETTINGS_HEADER_TABLE_SIZE; the next block announces it."""
         self._encoder.header_table_size = size
         self._blocks.clear()
+
+
+def _guarded(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    return hpack.NeverIndexedHeaderTuple(*field) if field[0] in _SECRET else field
 
 
 class _TableState:

@@ -163,6 +163,9 @@ class Receiver:
         """Refuse a frame by its header alone, before anything of it is buffered."""
         if not self._engine.established:
             _check_first_bytes(data)
+            if length > self._max_frame_size:
+                # No server begins with a huge frame: it is text, or a TLS alert, read as one.
+                raise NotHTTP2Fault(f"the server does not speak HTTP/2 here: it answered {data[:32]!r}")
             if kind != SETTINGS or flags & FLAG_ACK:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the server's first frame is not SETTINGS")
         if length > self._max_frame_size:
