@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     settings = {key: value for key, value in vars(parsed).items() if value is not None and key != "json"}
     try:
         asyncio.run(_serve(Emulator(Options(**settings)), parsed.json))
-    except (SandboxError, OSError) as error:
+    except (SandboxError, OSError, ValueError) as error:
         print(f"boxd.emulator: cannot start: {error}", file=sys.stderr)
         return 1
     return 0

@@ -53,3 +53,12 @@ class Options:
     """GetVm takes a name too; False: ids only, as an old server does."""
     sdk_latest: str = ""
     """Value of the header `x-boxd-py-sdk-latest` on every response; empty: no such header."""
+
+    def __post_init__(self) -> None:
+        for port in (self.port, self.exchange_port):
+            if not 0 <= port <= 65535:
+                raise ValueError(f"the port {port} is not in 0..65535")
+        if self.sandbox not in ("auto", "namespaces", "plain"):
+            raise ValueError(f"sandbox {self.sandbox!r} is not 'auto', 'namespaces' or 'plain'")
+        if self.generation not in (1, 2):
+            raise ValueError(f"generation {self.generation!r} is not 1 or 2")

@@ -78,12 +78,12 @@ class Adapter:
         """The table of calls, as grpclib asks for it."""
         table = {}
         for name in methods.names():
+            method: Method[Any, Any] = getattr(methods, name)
             if self._service.implements(name):
-                method: Method[Any, Any] = getattr(methods, name)
                 call = self._wrap(getattr(self._service, snake_case(name)), method.kind)
-                table[method.path] = Handler(
-                    call, _CARDINALITIES[method.kind], method.request, method.response
-                )
+            else:
+                call = _refuse(name)
+            table[method.path] = Handler(call, _CARDINALITIES[method.kind], method.request, method.response)
         return table
 
     def _wrap(self, handler: Any, kind: Kind) -> Callable[[AnyStream], Coroutine[Any, Any, None]]:
@@ -109,6 +109,18 @@ class Adapter:
         metadata = {key: value for key, value in (stream.metadata or {}).items() if isinstance(value, str)}
         claims = self._tokens.check(metadata.get("authorization"))
         return Context(metadata, claims["sub"])
+
+
+def _refuse(name: str) -> Callable[[AnyStream], Coroutine[Any, Any, None]]:
+    """A handler for an RPC that this server does not have.
+
+    grpclib's own answer to an unknown method has no content-type, which clients may take amiss.
+    """
+
+    async def call(stream: AnyStream) -> None:
+        raise GRPCError(Status.UNIMPLEMENTED, f"this server has no {name}")
+
+    return call
 
 
 async def _send_all(stream: AnyStream, responses: Any) -> None:

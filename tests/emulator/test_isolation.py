@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.support import asynchronous, machine_of, new_machine, processes, run, sandbox_of, until, works
+from tests.emulator.support import (
+    asynchronous,
+    machine_of,
+    new_machine,
+    processes,
+    run,
+    sandbox_of,
+    until,
+    works,
+)
 
 ROOT = Path(__file__).parents[2]
 

@@ -165,7 +165,10 @@ async def test_freeze_and_thaw(kind: str, state: Path) -> None:
 @asynchronous
 async def test_thaw_leaves_stopped_what_was_stopped_before(isolated: str, state: Path) -> None:
     async with machine_of(isolated, state) as machine:
-        assert (await run(machine, "sleep 1000 >/dev/null 2>&1 & echo $! > pid; sleep 0.1; kill -STOP $!")).code == 0
+        # The shell waits until its child is itself, so that the stop finds it with its own outputs.
+        start = "sleep 1000 >/dev/null 2>&1 & until ps -o comm= -p $! | grep sleep; do :; done; kill -STOP $!"
+        wait = "until [ $(ps -o state= -p $!) = T ]; do :; done; echo $! > pid"
+        assert (await run(machine, f"{start}; {wait}")).code == 0
         await machine.freeze()
         await machine.thaw()
         assert (await run(machine, "ps -o state= -p $(cat pid)")).out.strip() == "T"

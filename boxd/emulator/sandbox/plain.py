@@ -158,10 +158,10 @@ class PlainMachine(base.Machine):
         )
 
     async def open_read(self, path: str) -> base.Download:
-        return base.Download(*walk.open_read(self._root, os.path.join(base.HOME, path)))
+        return base.Download(*walk.open_read(self._root, path and os.path.join(base.HOME, path)))
 
     async def open_write(self, path: str) -> base.Upload:
-        pending = walk.PendingFile(self._root, os.path.join(base.HOME, path))
+        pending = walk.PendingFile(self._root, path and os.path.join(base.HOME, path))
 
         async def commit() -> None:
             pending.commit()
