@@ -8,7 +8,7 @@ import anyio
 
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import Cancelled, DecodeFailed, RpcError, WrongLoop
-from boxd.transport.failures import error_from_failure, too_late, wrong_count
+from boxd.transport.failures import at_deadline, error_from_failure, too_late, wrong_count
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.stream import Headers, Stream
@@ -16,7 +16,6 @@ from boxd.transport.inbox import Inbox
 from boxd.transport.metadata import Metadata, decode_metadata
 from boxd.transport.method import Kind, Method
 from boxd.transport.retry import Replay
-from boxd.transport.status import StatusCode
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -347,7 +346,7 @@ class Call(Generic[Req, Res]):
             if self._single and not self._inbox.received:
                 raise wrong_count("no message")
         except RpcError as error:
-            self._finish(self._reinterpret(error))
+            self._finish(at_deadline(error, self._method.name, self._deadline))
         else:
             self._finish(None)
 
@@ -356,7 +355,7 @@ class Call(Generic[Req, Res]):
         error.__cause__ = failure.cause
         delay = self._replay.delay(error)
         if delay is None or self._runtime is None:
-            self._finish(self._reinterpret(error))
+            self._finish(at_deadline(error, self._method.name, self._deadline))
         else:
             self._stream = None
             self._opening = True
@@ -368,12 +367,6 @@ class Call(Generic[Req, Res]):
         self._senders.clear()
 
     # -- the end
-
-    def _reinterpret(self, error: RpcError) -> RpcError:
-        """A server that cancels when the deadline passes may be faster than our own clock."""
-        if error.code == StatusCode.CANCELLED and self._deadline is not None and self._deadline.remaining() <= 0:
-            return too_late(self._method.name, self._deadline)
-        return error
 
     def _expire(self) -> None:
         if self._deadline is not None:

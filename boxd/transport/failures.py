@@ -5,6 +5,7 @@ from __future__ import annotations
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import (
     Cancelled,
+    ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
     NotHttp2,
@@ -12,10 +13,13 @@ from boxd.transport.errors import (
     RpcError,
     StreamRefused,
     StreamReset,
+    TlsFailed,
 )
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.status import StatusCode, from_reset
+
+_LATE = (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED)
 
 
 def wrong_count(count: str) -> RpcError:
@@ -28,6 +32,14 @@ def too_late(method: str, deadline: Deadline) -> RpcError:
     return DeadlineExceeded(f"{method} did not finish within its timeout of {deadline.timeout:g} s")
 
 
+def at_deadline(error: RpcError, method: str, deadline: Deadline | None) -> RpcError:
+    """The error of a call that ended with one, seen against its deadline: a server that ends the call when that passes
+    may be faster than our own timer."""
+    if deadline is None or deadline.remaining() > 0 or error.code not in _LATE:
+        return error
+    return too_late(method, deadline)
+
+
 def error_from_failure(failure: StreamFailure) -> RpcError:
     """The error of a call whose stream ended without a complete response."""
     text, kind, unprocessed = failure.message, failure.kind, failure.unprocessed
@@ -37,6 +49,8 @@ def error_from_failure(failure: StreamFailure) -> RpcError:
         return StreamRefused(text, origin="server", unprocessed=unprocessed)
     if kind == "closed":
         return Cancelled(text, unprocessed=unprocessed)
+    if kind in ("connect", "tls"):
+        return (TlsFailed if kind == "tls" else ConnectFailed)(text, unprocessed=unprocessed)
     if kind == "not-http2":
         return NotHttp2(text, unprocessed=True)
     if kind == "lost" or unprocessed:  # What was never written cannot be what the server broke the rules on.

@@ -153,7 +153,7 @@ async def test_send_after_end_is_an_error(connect: Connect, echo: e.Running) -> 
 async def test_r33_deadline(connect: Connect) -> None:
     with e.running() as server:
         channel = connect(server.target)
-        with pytest.raises(DeadlineExceeded) as caught, anyio.fail_after(5):
+        with pytest.raises(RpcError) as caught, anyio.fail_after(5):  # The server's own clock may be faster.
             await channel.unary(e.WAIT, b"", timeout=0.2)
         assert caught.value.code == StatusCode.DEADLINE_EXCEEDED
         assert await wait_for(server.service.cancelled)
