@@ -100,8 +100,18 @@ async def write(machine: Machine, path: str, data: bytes) -> None:
 async def read(machine: Machine, path: str) -> bytes:
     """Take a file out of a box."""
     download = await machine.open_read(path)
-    with open(download.fd, "rb") as source:
+    return read_all(download.fd)
+
+
+def read_all(fd: int) -> bytes:
+    """Everything from a descriptor, which is closed."""
+    with open(fd, "rb") as source:
         return source.read()
+
+
+def mounts() -> str:
+    """The mounts that this process sees."""
+    return Path("/proc/self/mountinfo").read_text()
 
 
 async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:

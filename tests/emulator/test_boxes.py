@@ -13,7 +13,7 @@ from boxd.emulator.errors import Code, EmulatorError
 from boxd.emulator.machines import LARGEST_MEMORY, Boxes, Spec
 from boxd.emulator.names import check_name, make_name
 from boxd.emulator.options import Options
-from tests.emulator.support import asynchronous, read, run, sandbox_of, write
+from tests.emulator.support import asynchronous, read, run, sandbox_of, until, write
 
 
 @contextlib.asynccontextmanager
@@ -172,12 +172,10 @@ async def test_a_fork_inherits_and_is_independent(kind: str, state: Path) -> Non
 async def test_the_start_command_runs_on_the_console(kind: str, state: Path) -> None:
     async with boxes_of(state, kind) as boxes:
         box = await boxes.create("one", Spec(command=("sh", "-c", "echo started; exit 3")))
-        while b"exit code 3" not in box.console.content:
-            await asyncio.sleep(0.01)
+        await until(lambda: b"exit code 3" in box.console.content)
         assert b"started\r\n" in box.console.content
         wrong = await boxes.create("two", Spec(command=("sh", "-c", "exec no-such-program")))
-        while b"exit code 127" not in wrong.console.content:
-            await asyncio.sleep(0.01)
+        await until(lambda: b"exit code 127" in wrong.console.content)
 
 
 @pytest.mark.parametrize(

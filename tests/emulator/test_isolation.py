@@ -12,6 +12,7 @@ import pytest
 from tests.emulator.support import (
     asynchronous,
     machine_of,
+    mounts,
     new_machine,
     processes,
     run,
@@ -23,15 +24,19 @@ from tests.emulator.support import (
 ROOT = Path(__file__).parents[2]
 
 
-@asynchronous
-async def test_nothing_written_in_a_box_is_on_the_host(isolated: str, state: Path) -> None:
-    mark = f"/etc/boxd-test-{os.getpid()}"
+def test_nothing_written_in_a_box_is_on_the_host(isolated: str, state: Path) -> None:
+    mark, passing = Path(f"/etc/boxd-test-{os.getpid()}"), Path("/tmp/boxd-test")
     profile = Path("/etc/profile").read_bytes()
-    async with machine_of(isolated, state) as machine:
-        script = f"echo mine > {mark} && rm -f /etc/profile && cat {mark}; echo x > /tmp/boxd-test; rm -rf /usr/share/doc"
-        assert (await run(machine, f"sudo sh -c '{script}'")).out == "mine\n"
-    assert not os.path.exists(mark)
-    assert not os.path.exists("/tmp/boxd-test")
+
+    @asynchronous
+    async def damage() -> None:
+        script = f"echo mine > {mark} && rm -f /etc/profile && cat {mark}; echo x > {passing}; rm -rf /usr/share/doc"
+        async with machine_of(isolated, state) as machine:
+            assert (await run(machine, f"sudo sh -c '{script}'")).out == "mine\n"
+
+    damage()
+    assert not mark.exists()
+    assert not passing.exists()
     assert Path("/etc/profile").read_bytes() == profile
 
 
@@ -142,18 +147,15 @@ async def test_sudo_is_root_with_few_capabilities(isolated: str, state: Path) ->
 
 @asynchronous
 async def test_mounts_and_processes_are_gone_afterwards(isolated: str, state: Path) -> None:
-    with open("/proc/self/mountinfo", encoding="utf-8") as source:
-        before = source.read()
+    before = mounts()
     async with sandbox_of(isolated, state) as sandbox:
         for number in range(3):
             machine = await new_machine(sandbox, f"box-{number}")
             await run(machine, "setsid sleep 7650001 >/dev/null 2>&1 & echo")
-        with open("/proc/self/mountinfo", encoding="utf-8") as source:
-            assert source.read() == before
-        assert len(processes("sleep\x007650001")) == 3
+        assert mounts() == before
+        await until(lambda: len(processes("sleep\x007650001")) == 3)
     await until(lambda: not processes("sleep\x007650001") and not processes(str(state)))
-    with open("/proc/self/mountinfo", encoding="utf-8") as source:
-        assert source.read() == before
+    assert mounts() == before
 
 
 UNPRIVILEGED = """
@@ -172,7 +174,8 @@ async def main():
     os.write(upload.fd, b"from the host\\n")
     os.close(upload.fd)
     await upload.commit()
-    process = await machine.spawn(Spawn(("sh", "-c", "cat /app/f; id -u; hostname; echo x > /etc/new && ls /etc/new; ps -e | wc -l")))
+    command = "cat /app/f; id -u; hostname; echo x > /etc/new && ls /etc/new; ps -e | wc -l"
+    process = await machine.spawn(Spawn(("sh", "-c", command)))
     while data := await process.stdout.read():
         print(data.decode(), end="")
     process.close()

@@ -94,8 +94,8 @@ async def test_end_of_input_on_a_terminal(kind: str, state: Path) -> None:
 async def test_a_process_nobody_reads_waits(kind: str, state: Path) -> None:
     async with machine_of(kind, state) as machine:
         process = await machine.spawn(Spawn(("sh", "-c", "head -c 10000000 /dev/zero; echo done >&2")))
+        assert process.stderr is not None
         with pytest.raises(asyncio.TimeoutError):
-            assert process.stderr is not None
             await asyncio.wait_for(process.stderr.read(), 0.3)
         result = await finish(process)
         assert (len(result.out), result.err) == (10_000_000, "done\n")

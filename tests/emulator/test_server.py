@@ -344,8 +344,10 @@ async def test_commands_that_do_not_read_do_not_hold_up_others() -> None:
 
 @asynchronous
 async def test_the_update_header() -> None:
-    async with emulator(sdk_latest="9.9.9", sandbox="plain") as client:
-        async with client.method("Whoami").open(metadata=client.metadata) as stream:
-            await stream.send_message(pb.WhoamiRequest(), end=True)
-            await stream.recv_message()
-            assert stream.initial_metadata["x-boxd-py-sdk-latest"] == "9.9.9"
+    async with (
+        emulator(sdk_latest="9.9.9", sandbox="plain") as client,
+        client.method("Whoami").open(metadata=client.metadata) as stream,
+    ):
+        await stream.send_message(pb.WhoamiRequest(), end=True)
+        await stream.recv_message()
+        assert stream.initial_metadata["x-boxd-py-sdk-latest"] == "9.9.9"

@@ -173,6 +173,10 @@ class Machine:
             os.fchown(slave, self._plan.user, -1)
             fds.append(slave)
             files = [slave, slave, slave]
+        elif self._plan.user != 0:
+            # Else the program could use its pipes, but not open them by name: `/dev/stderr` is one.
+            for fd in fds:
+                os.fchown(fd, self._plan.user, self._plan.group)
         report_read, report_write = os.pipe()
         pid = os.fork()
         if pid == 0:
