@@ -87,6 +87,10 @@ async def test_megabytes_on_both_outputs(box: Any) -> None:
     assert result.stderr == (b"err\n" * MEGABYTES)[:MEGABYTES]
 
 
+async def test_outputs_by_name(box: Any) -> None:
+    assert await sh(box, "echo x | tee /dev/stderr; echo y > /dev/stdout") == ExecResult("x\ny\n", "x\n", 0)
+
+
 async def test_a_pty_without_streaming(box: Any) -> None:
     assert await sh(box, "test -t 0 && echo yes; echo err >&2", pty=True) == ExecResult("yes\r\nerr\r\n", "", 0)
 
@@ -152,9 +156,8 @@ async def test_commands_at_once_do_not_mix(box: Any) -> None:
     assert results == {number: ExecResult(f"{number}\n", f"e{number}\n", number) for number in range(20)}
 
 
+@pytest.mark.parametrize("surface", ["asyncio", "trio"])  # Blocking: see tests/test_processes.py.
 async def test_a_cancelled_call_ends_the_command(box: Any, surface: str) -> None:
-    if surface == "blocking":
-        pytest.skip("a blocking call is cancelled by KeyboardInterrupt: see tests/test_processes.py")
     async with lasts_until(box) as (hold, released):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(sh, box, f"{hold}; sleep 600 & wait")
