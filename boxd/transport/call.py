@@ -11,7 +11,7 @@ from boxd.transport.errors import Cancelled, DecodeFailed, RpcError, WrongLoop
 from boxd.transport.failures import at_deadline, error_from_failure, too_late, wrong_count
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
-from boxd.transport.http2.stream import Headers, Stream
+from boxd.transport.http2.stream import Headers
 from boxd.transport.inbox import Inbox
 from boxd.transport.metadata import Metadata, decode_metadata
 from boxd.transport.method import Kind, Method
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from boxd.transport.channel import Channel
-    from boxd.transport.connection import Connection
+    from boxd.transport.connector import RequestStream, StreamSource
     from boxd.transport.runtime import Handle, Runtime, Signal
 
 Req = TypeVar("Req")
@@ -45,8 +45,8 @@ class Call(Generic[Req, Res]):
         self._metadata = metadata
         self._plan = plan = channel.plan(method)
         self._reader = plan.format.reader(channel.max_receive_bytes)
-        self._connection: Connection | None = None
-        self._stream: Stream | None = None
+        self._connection: StreamSource | None = None
+        self._stream: RequestStream | None = None
         self._runtime: Runtime | None = None
         self._opening = False
         # Around the wait for a connection, so that `cancel` ends it.
@@ -57,6 +57,7 @@ class Call(Generic[Req, Res]):
         self._error: RpcError | None = None
         self._receiver: Signal | None = None
         self._senders: list[Signal] = []
+        self._drains = 0
         self._single = method.kind in (Kind.UNARY, Kind.CLIENT_STREAM)
         self._whole = False
         # To send the call again where the server did not see it. A unary call is repeated as a whole by the channel.
@@ -177,8 +178,10 @@ class Call(Generic[Req, Res]):
         stream = self._stream
         if stream is None or stream.drained or self._ended:
             return
+        drains = self._drains
         await self._park()
-        self._raise_error()
+        if self._drains == drains:  # Else it has left, and what came of it is the receiver's to see.
+            self._raise_error()
 
     async def _park(self) -> None:
         """Wait until what was sent has left, the call has opened, or it is over."""
@@ -204,7 +207,7 @@ class Call(Generic[Req, Res]):
             # Whoever waits for the opening goes on, or tries it in turn.
             self._opening = False
             self._wake()
-            self.on_drained()
+            self._release()
         if self._deadline is not None:
             self._timer = self._channel.runtime.call_later(max(self._deadline.remaining(), 0), self._expire)
         if (payload or end) and self._stream is not None:
@@ -246,7 +249,7 @@ class Call(Generic[Req, Res]):
         finally:
             self._opening = False
             self._wake()
-            self.on_drained()
+            self._release()
 
     def _flush(self) -> None:
         if self._connection is not None:
@@ -303,7 +306,7 @@ class Call(Generic[Req, Res]):
         size = self._inbox.credit()
         if size and self._stream is not None:
             self._stream.consumed(size)
-            if self._stream.engine.outbound.pending:
+            if self._stream.wants_flush:
                 self._flush()
 
     def _raise_error(self) -> None:
@@ -362,6 +365,11 @@ class Call(Generic[Req, Res]):
             self._runtime.spawn(lambda: self._repeat(delay), "boxd retry")
 
     def on_drained(self) -> None:
+        self._drains += 1
+        self._release()
+
+    def _release(self) -> None:
+        """Let the tasks that send look again."""
         for sender in self._senders:
             sender.set()
         self._senders.clear()
@@ -386,7 +394,7 @@ class Call(Generic[Req, Res]):
             self._stream.reset(ErrorCode.CANCEL)
             self._flush()
         self._wake()
-        self.on_drained()
+        self._release()
 
     def _wake(self) -> None:
         if self._receiver is not None:

@@ -12,16 +12,16 @@ import anyio
 
 from boxd.transport.call import Call
 from boxd.transport.codec import Codec, get_codec
-from boxd.transport.connection import CLOSE_TIMEOUT, Connection
+from boxd.transport.connection import CLOSE_TIMEOUT
+from boxd.transport.connector import StreamSource, make_connector
 from boxd.transport.deadline import Deadline
-from boxd.transport.dial import DialOptions, dial
+from boxd.transport.dial import DialOptions
 from boxd.transport.errors import DeadlineExceeded, HeadersTooLarge, RpcError
 from boxd.transport.forks import on_fork
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
 from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
 from boxd.transport.method import Method
-from boxd.transport.pool import Pool
 from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
 from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import retry_delay
@@ -74,12 +74,21 @@ class Channel:
         codec: str | Codec = "proto",
         compression: str | None = None,
         compress_from: int = DEFAULT_COMPRESS_FROM,
+        http_version: str = "2",
+        use_get: bool = False,
     ) -> None:
         """`metadata` goes with every call. `max_receive_bytes` limits a received message, uncompressed (None: no
-        limit). `observe` is a response header's name and what to call with its value when a response has it."""
+        limit). `observe` is a response header's name and what to call with its value when a response has it.
+
+        `protocol` is `grpc`, `grpc-web`, `grpc-web-text` or `connect`; `codec` is `proto`, `json` or one of your own;
+        `compression` is `gzip` to compress requests of `compress_from` bytes and more. `http_version` is `2`, or `1.1`
+        for gRPC-Web and Connect: then a call's answer comes only after its half-close, and an `ssl_context` must not
+        be shared with another channel. `use_get` sends Connect's unary calls of idempotent methods as GET.
+
+        Raises `ValueError` for other values."""
         self.target = target
         self._codec = get_codec(codec)
-        self.protocol = make_protocol(protocol, Content(self._codec.name, compression, compress_from))
+        self.protocol = make_protocol(protocol, Content(self._codec.name, compression, compress_from), use_get=use_get)
         self.max_receive_bytes = max_receive_bytes
         self._metadata = encode_metadata(metadata)
         self._credentials = credentials
@@ -87,8 +96,11 @@ class Channel:
         self._observed = b"" if observe is None else observe[0].encode()
         self._observer = None if observe is None else observe[1]
         self._plans: dict[str, Plan[Any, Any]] = {}
-        options = dial_options or DialOptions()
-        self._pool = Pool(lambda: dial(target, options), engine_options or EngineOptions())
+        if http_version == "1.1" and not self.protocol.http1:
+            raise ValueError(f"{protocol} needs HTTP/2: http_version '1.1' is for 'grpc-web' and 'connect'")
+        self._pool = make_connector(
+            http_version, target, dial_options or DialOptions(), engine_options or EngineOptions()
+        )
         on_fork(weakref.WeakMethod(self._pool.forget))
 
     async def unary(
@@ -138,7 +150,7 @@ class Channel:
 
     async def start(
         self, before: Headers, after: Headers, metadata: Metadata, deadline: Deadline | None
-    ) -> tuple[Headers, Connection]:
+    ) -> tuple[Headers, StreamSource]:
         """A call's request headers, and a connection on which to open its stream before anything else is awaited.
         `before` and `after` are the format's, around the timeout."""
         custom = encode_metadata(metadata) if metadata else []
@@ -152,7 +164,7 @@ class Channel:
         else:
             timeout = self.protocol.timeout_header(deadline.remaining())
             headers = [*before, timeout, *after, *self._metadata, *custom]
-        limit = connection.engine.peer_max_header_list_size
+        limit = connection.max_header_list_size
         if limit is not None and header_list_size(headers) > limit:
             raise HeadersTooLarge(f"the call's metadata is larger than the server's limit of {limit} bytes")
         return headers, connection

@@ -59,6 +59,11 @@ class Connection:
         """True once nothing runs here and nothing new may."""
         return not self.usable and self.engine.open_streams == 0
 
+    @property
+    def max_header_list_size(self) -> int | None:
+        """The largest header list that the server takes, if it says so."""
+        return self.engine.peer_max_header_list_size
+
     def open(self, headers: Headers, events: StreamEvents) -> Stream:
         """Start a stream; follow with `flush` when its first data is queued too."""
         return self.engine.open(headers, events)

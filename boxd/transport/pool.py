@@ -11,9 +11,10 @@ import anyio
 
 from boxd.transport.connection import Connection
 from boxd.transport.deadline import Deadline
-from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, RpcError, WrongLoop
+from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, RpcError
+from boxd.transport.home import LoopBound
 from boxd.transport.http2.options import EngineOptions
-from boxd.transport.runtime import Handle, Runtime, Signal, current_runtime
+from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.status import StatusCode
 from boxd.transport.wire import Wire
 
@@ -36,38 +37,23 @@ class _Waiter:
         self.error: RpcError | None = None
 
 
-class Pool:
+class Pool(LoopBound):
     """Decisions are made synchronously, so that no other task can come between; only dialing and waiting is async."""
 
     def __init__(self, dial: Callable[[], Awaitable[Wire]], options: EngineOptions) -> None:
+        super().__init__()
         self._dial = dial
         self._options = options
-        self._runtime: Runtime | None = None
         self._connections: list[Connection] = []
         self._waiters: deque[_Waiter] = deque()
         self._dialing: Handle | None = None
         # How many connections are worth trying: fewer once the server has refused one more.
         self._limit = MAX_CONNECTIONS
-        self._closed = False
 
     @property
     def connections(self) -> int:
         """How many connections there are now, draining ones included."""
         return len(self._connections)
-
-    def runtime(self) -> Runtime:
-        """The loop this pool belongs to: the running one, bound at first use and again when the former is over.
-        Raises `WrongLoop` when another loop is still using it."""
-        runtime = self._runtime
-        if runtime is not None and runtime.is_current():
-            return runtime
-        if self._closed:
-            raise ChannelClosed("this client is closed; make a new one")
-        if runtime is not None and runtime.alive:
-            raise WrongLoop("this async client is in use on another event loop; make one for each loop")
-        self.forget()
-        self._runtime = current_runtime()
-        return self._runtime
 
     def forget(self) -> None:
         """Drop the loop and every connection without touching a socket: the loop is over, or this is a child process

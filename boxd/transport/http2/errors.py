@@ -38,7 +38,8 @@ class StreamFailure:
 
     kind: str
     """`reset`: the peer's RST_STREAM; `goaway`: the peer will not process it; `lost`: the connection ended;
-    `closed`: this side closed it; `protocol`: the peer broke HTTP/2; `not-http2`: the peer does not speak it."""
+    `closed`: this side closed it; `protocol`: the peer broke HTTP/2; `not-http2`: the peer does not speak it;
+    `connect`, `tls`: there is no connection, where each stream makes its own (HTTP/1.1)."""
     code: int
     """The HTTP/2 error code."""
     message: str

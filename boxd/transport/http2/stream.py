@@ -87,6 +87,11 @@ class Stream:
         """True when no body bytes wait in the outbound queue."""
         return self.outbox_size == 0
 
+    @property
+    def wants_flush(self) -> bool:
+        """True when something waits to be written."""
+        return self.engine.outbound.pending
+
     def consumed(self, size: int) -> None:
         """Let the peer send `size` more bytes of body (RFC 9113 section 6.9)."""
         self.engine.credit(self, size)

@@ -1,0 +1,95 @@
+"""What a channel and its calls need of a version of HTTP: they know no more of it than this."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from boxd.transport.deadline import Deadline
+from boxd.transport.dial import DialOptions, dial
+from boxd.transport.http2.options import EngineOptions
+from boxd.transport.http2.stream import Headers, StreamEvents
+from boxd.transport.pool import Pool
+from boxd.transport.runtime import Runtime
+from boxd.transport.target import Target
+
+
+class RequestStream(Protocol):
+    """A request and its response. Every method returns at once; what comes is told to the `StreamEvents`."""
+
+    @property
+    def done(self) -> bool:
+        """True when nothing more comes."""
+
+    @property
+    def end_queued(self) -> bool:
+        """True after the half-close."""
+
+    @property
+    def drained(self) -> bool:
+        """True when no body bytes wait to be written."""
+
+    @property
+    def wants_flush(self) -> bool:
+        """True when something waits for the connection's `flush`."""
+
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        """Queue a piece of the request's body; `end` half-closes after it."""
+
+    def consumed(self, size: int) -> None:
+        """Let the server send `size` more bytes of body."""
+
+    def reset(self, code: int) -> None:
+        """End it from our side. Idempotent; no further event comes."""
+
+
+class StreamSource(Protocol):
+    """Where streams are opened."""
+
+    @property
+    def max_header_list_size(self) -> int | None:
+        """The largest header list that the server takes, if it says so."""
+
+    def open(self, headers: Headers, events: StreamEvents) -> RequestStream:
+        """Start a request; its first data may be queued as long as nothing is awaited."""
+
+    def flush(self) -> None:
+        """Have what was queued written."""
+
+
+class Closing(Protocol):
+    """Something that is being closed."""
+
+    async def wait_closed(self) -> None:
+        """Wait for the end."""
+
+
+class Connector(Protocol):
+    """The connections to one server."""
+
+    @property
+    def connections(self) -> int:
+        """How many there are now."""
+
+    def runtime(self) -> Runtime:
+        """The event loop they live on."""
+
+    def forget(self) -> None:
+        """Drop them without touching a socket."""
+
+    async def acquire(self, deadline: Deadline | None) -> StreamSource:
+        """Where to open a stream, before anything else is awaited."""
+
+    def close(self) -> Sequence[Closing]:
+        """Close them all and refuse new calls; returns what is still closing. Idempotent."""
+
+
+def make_connector(http_version: str, target: Target, dialing: DialOptions, engine: EngineOptions) -> Connector:
+    """Connections that speak a version of HTTP: `2` or `1.1`."""
+    if http_version == "2":
+        return Pool(lambda: dial(target, dialing), engine)
+    if http_version == "1.1":
+        from boxd.transport.http1 import Http1Connector
+
+        return Http1Connector(target, dialing, engine.stream_window)
+    raise ValueError(f"http_version {http_version!r}: use '2' or '1.1'")

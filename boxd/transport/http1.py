@@ -1,0 +1,300 @@
+"""HTTP/1.1 for gRPC-Web and Connect, through stock httpx, on networks that let nothing else pass.
+
+A connection carries one call at a time, and the response is read only after the whole request has been sent: a call
+that waits for an answer before its half-close waits for ever. Bodies are taken as they come, never decompressed by
+httpx."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import AsyncIterator
+
+import anyio
+import httpx
+
+from boxd.transport.deadline import Deadline
+from boxd.transport.dial import DialOptions
+from boxd.transport.errors import ChannelClosed
+from boxd.transport.home import LoopBound
+from boxd.transport.http2.codes import ErrorCode
+from boxd.transport.http2.errors import StreamFailure
+from boxd.transport.http2.stream import Headers, StreamEvents
+from boxd.transport.runtime import Runtime, Signal
+from boxd.transport.target import Target
+
+#: Idle connections that are kept for further calls.
+KEPT_CONNECTIONS = 20
+
+_FORGOTTEN: list[object] = []
+
+
+class Http1Connector(LoopBound):
+    """Opens streams as requests of their own. httpx keeps the connections."""
+
+    #: HTTP/1.1 has no way to say.
+    max_header_list_size: int | None = None
+
+    def __init__(self, target: Target, options: DialOptions, window: int) -> None:
+        """`window` is how many bytes of a response may wait to be read."""
+        super().__init__()
+        self._target = target
+        self._options = options
+        self._window = window
+        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._streams: set[Http1Stream] = set()
+
+    @property
+    def connections(self) -> int:
+        """How many are in use."""
+        return len(self._streams)
+
+    def forget(self) -> None:
+        """See `LoopBound.forget`."""
+        if self._transport is not None:
+            # Never collected: an event loop's objects complain, or write, when they go without having been closed.
+            _FORGOTTEN.append((self._runtime, self._transport, list(self._streams)))
+        self._transport = None
+        self._streams.clear()
+        self._runtime = None
+
+    async def acquire(self, deadline: Deadline | None) -> Http1Connector:
+        """The connection itself is made, or found, by the stream."""
+        self.runtime()
+        if self._closed:
+            raise ChannelClosed("this client is closed; make a new one")
+        return self
+
+    def open(self, headers: Headers, events: StreamEvents) -> Http1Stream:
+        """Start a request."""
+        runtime = self.runtime()
+        if self._transport is None:
+            self._transport = self._make_transport()
+        stream = Http1Stream(runtime, headers, events, self._window)
+        self._streams.add(stream)
+        transport = self._transport
+        timeouts = {"connect": self._options.connect_timeout}
+
+        async def run() -> None:
+            try:
+                await stream.run(transport, timeouts)
+            finally:
+                self._streams.discard(stream)
+
+        runtime.spawn(run, "boxd request")
+        return stream
+
+    def flush(self) -> None:
+        """Streams write by themselves."""
+
+    def close(self) -> list[Http1Connector]:
+        """Fail what runs and refuse new calls; `wait_closed` closes the connections."""
+        self._closed = True
+        if self._runtime is None or not self._runtime.is_current():
+            return []
+        for stream in list(self._streams):
+            stream.fail(StreamFailure("closed", ErrorCode.CANCEL, "the client was closed"))
+            stream.reset(ErrorCode.CANCEL)
+        return [self]
+
+    async def wait_closed(self) -> None:
+        """Wait for the requests to end, and close the connections."""
+        for stream in list(self._streams):
+            await stream.wait_ended()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
+
+    def _make_transport(self) -> httpx.AsyncHTTPTransport:
+        target = self._target
+        context: ssl.SSLContext | bool = False
+        if target.scheme == "https":
+            context = self._options.ssl_context or ssl.create_default_context()
+        return httpx.AsyncHTTPTransport(
+            verify=context,
+            http1=True,
+            http2=False,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=KEPT_CONNECTIONS),
+            uds=target.host if target.scheme == "unix" else None,
+        )
+
+
+class Http1Stream:
+    """One request and its response; to a call the same as a stream of HTTP/2."""
+
+    #: See `RequestStream`: nothing here waits for a flush.
+    wants_flush = False
+
+    def __init__(self, runtime: Runtime, headers: Headers, events: StreamEvents, window: int) -> None:
+        self._runtime = runtime
+        self._headers = headers
+        self._events = events
+        self._window = window
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
+        self._outbox: deque[bytes] = deque()
+        #: Bytes queued or being written, and bytes that came and are not consumed.
+        self._unwritten = 0
+        self._unread = 0
+        self._writing = 0
+        self._body_waits: Signal | None = None
+        self._room_waits: Signal | None = None
+        self.end_queued = False
+        self.done = False
+
+    # -- for the call
+
+    @property
+    def drained(self) -> bool:
+        """True when no body bytes wait to be written."""
+        return self._unwritten == 0
+
+    def send(self, data: bytes, *, end: bool = False) -> None:
+        """Queue a piece of the request's body; `end` half-closes after it."""
+        if self.done:
+            return
+        if data:
+            self._outbox.append(data)
+            self._unwritten += len(data)
+        self.end_queued = self.end_queued or end
+        if self._body_waits is not None:
+            self._body_waits.set()
+
+    def consumed(self, size: int) -> None:
+        """Make room for `size` more bytes of the response."""
+        self._unread -= size
+        if self._room_waits is not None:
+            self._room_waits.set()
+
+    def reset(self, code: int) -> None:
+        """Leave: the connection is closed, since HTTP/1.1 knows no other way. `code` goes nowhere."""
+        if not self.done:
+            self.done = True
+            self._scope.cancel()
+
+    # -- for the connector
+
+    def fail(self, failure: StreamFailure) -> None:
+        """Tell the call that nothing more comes."""
+        if not self.done:
+            self.done = True
+            self._events.on_failure(failure)
+            self._scope.cancel()
+
+    async def wait_ended(self) -> None:
+        """Wait until the connection is given back or closed."""
+        await self._ended.wait()
+
+    async def run(self, transport: httpx.AsyncHTTPTransport, timeouts: dict[str, float]) -> None:
+        """Make the request and read the response."""
+        try:
+            with self._scope:
+                await self._exchange(transport, timeouts)
+        except Exception as exc:
+            self.fail(_failure(exc))
+        finally:
+            self._ended.set()
+
+    # -- inside
+
+    async def _exchange(self, transport: httpx.AsyncHTTPTransport, timeouts: dict[str, float]) -> None:
+        response = await transport.handle_async_request(self._request(timeouts))
+        assert isinstance(response.stream, httpx.AsyncByteStream)
+        body = response.stream.__aiter__()
+        try:
+            headers = [(name.lower(), value) for name, value in response.headers.raw]
+            self._events.on_headers(response.status_code, headers, False)
+            while not self.done:
+                await self._room()
+                data = await body.__anext__()
+                self._unread += len(data)
+                self._events.on_data(data)
+        except StopAsyncIteration:
+            if not self.done:
+                self.done = True
+                self._events.on_end([])
+        finally:
+            await _leave(body, response.stream)
+
+    def _request(self, timeouts: dict[str, float]) -> httpx.Request:
+        """The request, as far as it is known: a body that is complete has a length, any other is sent in chunks."""
+        pseudo = {name: value.decode() for name, value in self._headers if name.startswith(b":")}
+        headers = [(b"host", pseudo[b":authority"].encode())]
+        headers += [one for one in self._headers if not one[0].startswith(b":")]
+        method = pseudo[b":method"]
+        if not self.end_queued:
+            headers.append((b"transfer-encoding", b"chunked"))
+        elif method != "GET":
+            headers.append((b"content-length", b"%d" % self._unwritten))
+        url = f"{pseudo[b':scheme']}://{pseudo[b':authority']}{pseudo[b':path']}"
+        return httpx.Request(method, url, headers=headers, stream=_RequestBody(self), extensions={"timeout": timeouts})
+
+    async def _room(self) -> None:
+        """Wait until the call has consumed enough of what it got."""
+        while self._unread >= self._window:
+            self._room_waits = self._runtime.signal()
+            await self._room_waits.wait()
+        self._room_waits = None
+
+    async def next_piece(self) -> bytes:
+        """The next piece of the request's body. Asking for it says that the one before has been written."""
+        self._unwritten -= self._writing
+        self._writing = 0
+        if not self._unwritten and not self.done:
+            self._events.on_drained()
+        while not self._outbox:
+            if self.end_queued:
+                raise StopAsyncIteration
+            self._body_waits = self._runtime.signal()
+            await self._body_waits.wait()
+        self._body_waits = None
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        self._writing = len(data)
+        return data
+
+
+class _RequestBody(httpx.AsyncByteStream):
+    """A request's body, while it is being written."""
+
+    def __init__(self, stream: Http1Stream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        return await self._stream.next_piece()
+
+
+async def _leave(body: AsyncIterator[bytes], stream: httpx.AsyncByteStream) -> None:
+    """Give the connection back, or close it when the response is not over. The generators inside httpx are cancelled
+    where they wait, rather than left: only so do they end in order."""
+    with anyio.CancelScope(shield=True):
+        with anyio.CancelScope() as scope, contextlib.suppress(StopAsyncIteration, httpx.HTTPError):
+            scope.cancel()
+            while True:
+                await body.__anext__()
+        await stream.aclose()
+
+
+def _failure(exc: Exception) -> StreamFailure:
+    """httpx's errors as those of a stream."""
+    text = str(exc) or type(exc).__name__
+    if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
+        kind = "tls" if _caused_by_tls(exc) else "connect"
+        message = f"cannot connect: {text if str(exc) else 'no connection in time'}"
+        return StreamFailure(kind, ErrorCode.NO_ERROR, message, unprocessed=True, cause=exc)
+    if isinstance(exc, httpx.TransportError) and not isinstance(exc, httpx.LocalProtocolError):
+        return StreamFailure("lost", ErrorCode.NO_ERROR, f"the connection broke: {text}", cause=exc)
+    return StreamFailure("protocol", ErrorCode.INTERNAL_ERROR, f"the request could not be made: {text}", cause=exc)
+
+
+def _caused_by_tls(exc: BaseException | None) -> bool:
+    while exc is not None:
+        if isinstance(exc, ssl.SSLError):
+            return True
+        exc = exc.__cause__ or exc.__context__
+    return False
