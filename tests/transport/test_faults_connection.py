@@ -1,4 +1,4 @@
-"""How connections end, against a server that follows a script: GOAWAY, loss, other protocols, closing (R45 to R54, R67)."""
+"""How connections end, against a scripted server: GOAWAY, loss, other protocols, closing (R45 to R54, R67)."""
 
 from __future__ import annotations
 
