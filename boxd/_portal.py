@@ -25,6 +25,7 @@ class Portal:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._ended = False
         self._thread = threading.Thread(target=self._main, name="boxd", daemon=True)
         self._thread.start()
 
@@ -39,18 +40,27 @@ class Portal:
             self._loop.call_soon_threadsafe(hop.start)
         except RuntimeError as exc:
             coroutine.close()
+            self._park()
             raise RuntimeError("the process is ending: boxd's background loop has stopped") from exc
         try:
             hop.wait()
         except BaseException:
             hop.abort()
             raise
+        self._park()
         result: T = hop.result()
         return result
+
+    def _park(self) -> None:
+        """At the end of the process, let a daemon thread wait for its own end: an exception out of its call would be
+        noise about nothing that went wrong."""
+        if self._ended and threading.current_thread().daemon:
+            threading.Event().wait()
 
     def close(self) -> None:
         """Cancel what runs and end the thread. Idempotent."""
         if self._thread.is_alive():
+            self._ended = True
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(GRACE)
 
@@ -76,7 +86,7 @@ class _Hop:
     def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> None:
         self._loop = loop
         self._coroutine = coroutine
-        self._context = contextvars.copy_context()
+        self._context = _context()
         self._task: asyncio.Task[Any] | None = None
         self._done = threading.Lock()
         self._done.acquire()
@@ -114,6 +124,16 @@ class _Hop:
             self._task = None  # The traceback of an exception would keep the task, and the task the exception.
 
 
+def _context() -> contextvars.Context:
+    """The caller's context variables, for the background loop."""
+    context = contextvars.copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        # The caller may run in trio, and says so in a variable that anyio looks at.
+        context.run(sniffio.current_async_library_cvar.set, "asyncio")
+    return context
+
+
 _portal: Portal | None = None
 _lock = threading.Lock()
 
@@ -131,15 +151,22 @@ def _start() -> Portal:
     with _lock:
         if _portal is None:
             _portal = Portal()
-            atexit.register(_portal.close)
         return _portal
+
+
+def _at_exit() -> None:
+    if _portal is not None:
+        _portal.close()
+
+
+# As early as can be: handlers run in reverse order, and those of the program may still make calls.
+atexit.register(_at_exit)
 
 
 def _after_fork() -> None:
     """The parent's thread does not exist here. Its objects are kept, not collected: nothing of them may run."""
     global _portal, _lock
     if _portal is not None:
-        atexit.unregister(_portal.close)
         _inherited.append(_portal)
     _portal = None
     _lock = threading.Lock()
