@@ -156,7 +156,7 @@ async def test_commands_at_once_do_not_mix(box: Any) -> None:
     assert results == {number: ExecResult(f"{number}\n", f"e{number}\n", number) for number in range(20)}
 
 
-@pytest.mark.parametrize("surface", ["asyncio", "trio"])  # Blocking: see tests/test_processes.py.
+@pytest.mark.parametrize("surface", ["asyncio", "trio"])  # Blocking: see tests/processes/test_interrupt.py.
 async def test_a_cancelled_call_ends_the_command(box: Any, surface: str) -> None:
     async with lasts_until(box) as (hold, released):
         async with anyio.create_task_group() as tasks:
