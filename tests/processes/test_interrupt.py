@@ -9,7 +9,6 @@ import pytest
 
 from tests.processes.conftest import Programs, finish, readline
 
-
 PROMPT = 5.0
 """Seconds within which Ctrl-C has its effect; far more than it takes, far less than the command."""
 
