@@ -78,7 +78,7 @@ class BlockingDriver:
         threading.Timer(delay, lambda: _portal.run(call.aclose())).start()
 
     async def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+        time.sleep(seconds)  # noqa: ASYNC251  # There is no event loop in this thread.
 
 
 def drive(coroutine: Coroutine[Any, Any, None]) -> None:

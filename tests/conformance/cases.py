@@ -99,7 +99,7 @@ def _open(case: Case) -> Channel:
         codec=codec,
         compression="gzip" if case.compression == config_pb2.COMPRESSION_GZIP else None,
         compress_from=0,
-        http_version="1.1" if case.http_version == config_pb2.HTTP_VERSION_1 else "2",
+        http_version=describe(case)[1],
         use_get=case.use_get_http_method,
         max_receive_bytes=case.message_receive_limit or None,
         dial_options=DialOptions(ssl_context=context),
@@ -116,6 +116,13 @@ def _ssl_context(case: Case) -> ssl.SSLContext:
             file.flush()
             context.load_cert_chain(file.name)
     return context
+
+
+def describe(case: Case) -> tuple[str, str, str, str]:
+    """Protocol, HTTP version, codec and TLS of a case."""
+    tls = "client cert" if case.HasField("client_tls_creds") else "TLS" if case.server_tls_cert else "clear"
+    codec = "json" if case.codec == config_pb2.CODEC_JSON else "proto"
+    return _PROTOCOLS[case.protocol], "1.1" if case.http_version == config_pb2.HTTP_VERSION_1 else "2", codec, tls
 
 
 async def run_case(case: Case, channel: Channel, driver: Driver) -> Result:

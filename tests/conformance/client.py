@@ -2,7 +2,9 @@
 to the standard output, each a length and a protobuf message. Run by `scripts/conformance`, which compiles the runner's
 message definitions first.
 
-    python -m tests.conformance.client asyncio|trio|blocking
+    python -m tests.conformance.client asyncio|trio|blocking CASES
+
+CASES is a file to which a line for each case goes, for the totals.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ import signal
 import struct
 import sys
 import threading
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TextIO
 
 import anyio
 import anyio.to_thread
@@ -22,7 +23,7 @@ from connectrpc.conformance.v1.client_compat_pb2 import ClientCompatRequest, Cli
 
 from boxd import _portal
 from tests.conformance.calls import AsyncDriver, BlockingDriver, Driver, drive
-from tests.conformance.cases import Channels, run_case
+from tests.conformance.cases import Channels, describe, run_case
 
 #: Cases that run at the same time.
 PARALLEL = 32
@@ -31,12 +32,14 @@ _SIZE = struct.Struct(">I")
 _writing = threading.Lock()
 
 
-def read_case() -> ClientCompatRequest | None:
+def read_case(log: TextIO) -> ClientCompatRequest | None:
     """The next case; None at the end of the input."""
     head = sys.stdin.buffer.read(_SIZE.size)
     if not head:
         return None
-    return ClientCompatRequest.FromString(sys.stdin.buffer.read(*_SIZE.unpack(head)))
+    case = ClientCompatRequest.FromString(sys.stdin.buffer.read(*_SIZE.unpack(head)))
+    print(*describe(case), case.test_name, sep="\t", file=log)
+    return case
 
 
 def write_result(response: ClientCompatResponse) -> None:
@@ -57,7 +60,7 @@ async def answer(case: ClientCompatRequest, channels: Channels, driver: Driver) 
     write_result(response)
 
 
-async def main() -> None:
+async def main(log: TextIO) -> None:
     """All cases on one event loop."""
     channels = Channels()
     slots = anyio.Semaphore(PARALLEL)
@@ -70,13 +73,13 @@ async def main() -> None:
 
     async with anyio.create_task_group() as tasks:
         driver = AsyncDriver(tasks)
-        while (case := await anyio.to_thread.run_sync(read_case)) is not None:
+        while (case := await anyio.to_thread.run_sync(read_case, log)) is not None:
             await slots.acquire()
             tasks.start_soon(one, case, driver)
     await channels.aclose()
 
 
-def blocking() -> None:
+def blocking(log: TextIO) -> None:
     """All cases in threads, every operation a hop to the background loop."""
     channels = Channels()
     driver = BlockingDriver()
@@ -85,7 +88,7 @@ def blocking() -> None:
         drive(answer(case, channels, driver))
 
     with ThreadPoolExecutor(PARALLEL) as pool:
-        while (case := read_case()) is not None:
+        while (case := read_case(log)) is not None:
             pool.submit(one, case)
     _portal.run(channels.aclose())
 
@@ -96,8 +99,8 @@ def _stop(number: int, frame: Any) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _stop)
-    if sys.argv[1:] == ["blocking"]:
-        blocking()
-    else:
-        run: Callable[[], Awaitable[None]] = main
-        anyio.run(run, backend=sys.argv[1])
+    with open(sys.argv[2], "w") as cases:
+        if sys.argv[1] == "blocking":
+            blocking(cases)
+        else:
+            anyio.run(main, cases, backend=sys.argv[1])
