@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 
 from boxd.transport.deadline import Deadline
-from boxd.transport.errors import Cancelled, DecodeFailed, RpcError, WrongLoop
-from boxd.transport.failures import at_deadline, error_from_failure, too_late, wrong_count
+from boxd.transport.errors import Cancelled, RpcError, WrongLoop
+from boxd.transport.failures import at_deadline, error_from_failure, too_late, undecodable, wrong_count
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.stream import Headers
@@ -90,9 +90,12 @@ class Call(Generic[Req, Res]):
         """Every message that is at hand, at least one; an empty list when the call ended with OK."""
         if not self._inbox or self._single:
             await self._wait()
-        out = []
+        out = [self._take()] if self._inbox else []
         while self._inbox:
-            out.append(self._take())
+            try:
+                out.append(self._take())
+            except RpcError:  # Raised again by the next call, after what came before it.
+                break
         return out
 
     @property
@@ -106,9 +109,9 @@ class Call(Generic[Req, Res]):
         return decode_metadata(self._reader.trailers)
 
     @property
-    def ended(self) -> bool:
-        """True once the call is over; messages may still wait to be taken."""
-        return self._ended
+    def running(self) -> bool:
+        """True from the opening of the call to its end; messages may still wait to be taken after it."""
+        return self._runtime is not None and not self._ended
 
     def cancel(self) -> None:
         """End the call from this side, on the server too (RST_STREAM with CANCEL). Messages not taken yet are dropped,
@@ -116,6 +119,11 @@ class Call(Generic[Req, Res]):
         if not self._ended:
             self._inbox.clear()
             self._finish(Cancelled("the call was cancelled"))
+
+    def abandon(self) -> None:
+        """`cancel`, for finalizers: from any thread, and whether or not the event loop still runs."""
+        if self._runtime is not None:
+            self._runtime.post(self.cancel)
 
     async def aclose(self) -> None:
         """Like `cancel`; for `async with`."""
@@ -235,8 +243,7 @@ class Call(Generic[Req, Res]):
     async def _repeat(self, delay: float) -> None:
         """Send all of the call again, on another stream."""
         try:
-            with anyio.move_on_after(delay):
-                await self._channel.runtime.signal().wait()
+            await anyio.sleep(delay)
             await self._start()
             assert self._stream is not None
             for payload, end in self._replay.pieces:
@@ -292,14 +299,12 @@ class Call(Generic[Req, Res]):
             if flags:
                 payload = self._reader.decode(flags, payload)
             return self._plan.decode(payload)
-        except RpcError as exc:
-            self._finish(exc)
-            raise
         except Exception as exc:
-            name = self._method.response.__name__
-            error = DecodeFailed(f"the server's {name} cannot be decoded: {exc}", headers=self.headers)
+            error = exc if isinstance(exc, RpcError) else undecodable(self._method, exc)
+            self._inbox.clear()
             self._finish(error)
-            raise error from exc
+            self._error = error
+            raise error from exc.__cause__
 
     def _credit(self) -> None:
         """Give back to the server's window what is not held as a complete message."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import (
     Cancelled,
     ConnectFailed,
     ConnectionLost,
     DeadlineExceeded,
+    DecodeFailed,
     NotHttp2,
     ProtocolViolation,
     RpcError,
@@ -17,6 +20,7 @@ from boxd.transport.errors import (
 )
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
+from boxd.transport.method import Method
 from boxd.transport.status import StatusCode, from_reset
 
 _LATE = (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED)
@@ -25,6 +29,13 @@ _LATE = (StatusCode.CANCELLED, StatusCode.DEADLINE_EXCEEDED)
 def wrong_count(count: str) -> RpcError:
     """The error of a call that takes exactly one message and got another number of them."""
     return RpcError(f"the server sent {count} where exactly one is due", StatusCode.UNIMPLEMENTED)
+
+
+def undecodable(method: Method[Any, Any], cause: Exception) -> RpcError:
+    """The error for a response message that is not what its type says."""
+    error = DecodeFailed(f"the server's {method.response.__name__} cannot be decoded: {cause}")
+    error.__cause__ = cause
+    return error
 
 
 def too_late(method: str, deadline: Deadline) -> RpcError:

@@ -4,7 +4,9 @@ tasks that outlive the call that needed them, timers, and a wake-up that costs n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,6 +41,10 @@ class Runtime(Protocol):
     def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
         """Call back in `delay` seconds."""
 
+    def post(self, callback: Callable[[], None]) -> None:
+        """Have the loop call back soon: from any thread, and for nothing where the loop is over or belongs to the
+        process that this one was forked from."""
+
     def signal(self) -> Signal:
         """A new signal."""
 
@@ -69,6 +75,7 @@ class AsyncioRuntime:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._process = os.getpid()
         # asyncio keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -83,6 +90,11 @@ class AsyncioRuntime:
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
         return self._loop.call_later(delay, callback)
+
+    def post(self, callback: Callable[[], None]) -> None:
+        if os.getpid() == self._process:
+            with contextlib.suppress(RuntimeError):  # The loop is closed.
+                self._loop.call_soon_threadsafe(callback)
 
     def signal(self) -> Signal:
         return _AsyncioSignal(self._loop)
@@ -115,6 +127,7 @@ class TrioRuntime:
         import trio
 
         self._trio = trio
+        self._process = os.getpid()
         self._token = trio.lowlevel.current_trio_token()
 
     def spawn(self, run: Callable[[], Awaitable[None]], name: str) -> Handle:
@@ -135,6 +148,11 @@ class TrioRuntime:
             callback()
 
         return self.spawn(main, "boxd timer")
+
+    def post(self, callback: Callable[[], None]) -> None:
+        if os.getpid() == self._process:
+            with contextlib.suppress(self._trio.RunFinishedError):
+                self._token.run_sync_soon(callback)
 
     def signal(self) -> Signal:
         return _TrioSignal(self._trio.Event())

@@ -23,6 +23,7 @@ class FakeCall:
         self.half_closed = False
         self.cancelled = False
         self.receiving = False
+        self.running = False
         self._on_send = on_send
         self._stopped = anyio.Event()
 
@@ -61,6 +62,7 @@ class FakeCall:
             return []
         finally:
             self.receiving = False
+        self.running = False
 
     async def _until_stopped(self, scope: anyio.CancelScope) -> None:
         await self._stopped.wait()

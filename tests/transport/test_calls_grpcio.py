@@ -95,7 +95,7 @@ async def test_r36_answer_during_the_upload(connect: Connect, echo: e.Running) -
     async with connect(echo.target).call(e.JOIN) as call:
         await call.send(b"early")
         with anyio.fail_after(10):
-            while not call.ended:
+            while call.running:
                 await call.send(bytes(100_000))
         assert await call.receive() == b"1 5"
 

@@ -32,8 +32,6 @@ from boxd.transport.http2.outbound import Outbound
 from boxd.transport.http2.receiver import Receiver
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 
-#: For servers that set no limit of their own, as many streams as most others allow.
-ASSUMED_CONCURRENT_STREAMS = 100
 #: Before the server's SETTINGS, with its limit: the first request goes at once, and the others wait for a round trip.
 #: Servers such as grpcio reset what is over their limit, and not as REFUSED_STREAM.
 EARLY_STREAMS = 1
@@ -66,7 +64,7 @@ class ClientEngine:
         self._unsent = 0
         self._window_used = 0
         self._receive_window = self.options.connection_window
-        self.max_concurrent_streams = ASSUMED_CONCURRENT_STREAMS
+        self.max_concurrent_streams = EARLY_STREAMS
         #: The peer's limit for a header list; None while it has not given one.
         self.peer_max_header_list_size: int | None = None
         #: True once the peer's first SETTINGS frame came.
@@ -102,8 +100,7 @@ class ClientEngine:
     @property
     def has_slot(self) -> bool:
         """True when a stream may be opened now."""
-        limit = self.max_concurrent_streams if self.established else EARLY_STREAMS
-        return self.open_streams < limit and self.usable
+        return self.open_streams < self.max_concurrent_streams and self.usable
 
     def open(self, headers: Headers, events: StreamEvents) -> Stream:
         """Start a request. Its headers, pseudo-headers first, are written by the next `take`. Ask `has_slot` before."""
@@ -250,9 +247,12 @@ class ClientEngine:
             )
 
     def on_settings(self, values: list[tuple[int, int]]) -> None:
+        if not self.established:
+            # A server that does not say how many streams it allows sets no limit (section 6.5.2).
+            self.max_concurrent_streams = MAX_STREAM_ID
+            self.established = True
         for name, value in values:
             self._apply(name, value)
-        self.established = True
         self.outbound.answer(SETTINGS_ACK)
         self._events.on_capacity()
 
