@@ -20,7 +20,7 @@ from boxd import messages
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from codegen.messages import python_name  # noqa: E402
+from codegen.output import python_name  # noqa: E402
 from codegen.schema import Field, descriptor_set, load  # noqa: E402
 
 SCHEMA = load(ROOT)
@@ -209,7 +209,7 @@ def test_not_a_number_arrives() -> None:
 
 
 def test_text_that_is_not_utf8_is_refused() -> None:
-    with pytest.raises(UnicodeDecodeError):
+    with pytest.raises(ValueError, match="GetVmRequest: a text is not UTF-8"):
         messages.GetVmRequest.parse(b"\x0a\x02\xff\xfe")
 
 
@@ -276,7 +276,7 @@ def test_a_call_loads_its_own_messages_only(name: str) -> None:
     assert run.returncode == 0, run.stderr
     elapsed, modules = json.loads(run.stdout)
     print(f"{name}: {elapsed * 1e3:.1f} ms to load {', '.join(sorted(modules))}")
-    assert set(modules) == CORE[name]
+    assert {module for module in modules if not module.startswith("_")} == CORE[name]
 
 
 def test_the_package_of_messages_costs_nothing_by_itself() -> None:

@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "ApiKeyInfo",
@@ -19,77 +25,530 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateApiKeyRequest(betterproto2.Message):
+class CreateApiKeyRequest(Message):
     """Request of CreateApiKey."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    expires_in_secs: int = betterproto2.field(2, TYPE_UINT64)
+    name: str = ""
+    expires_in_secs: int = 0
     """Seconds of validity."""
-    org: str = betterproto2.field(3, TYPE_STRING)
+    org: str = ""
     """Generation 2 only."""
-    kind: str = betterproto2.field(4, TYPE_STRING)
+    kind: str = ""
     """Generation 2 only."""
 
+    def __init__(self, *, name: str = "", expires_in_secs: int = 0, org: str = "", kind: str = "") -> None:
+        self.name = name
+        self.expires_in_secs = expires_in_secs
+        self.org = org
+        self.kind = kind
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateApiKeyResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateApiKeyRequest.name"))
+        if self.expires_in_secs:
+            out += (b"\x10", uint64(self.expires_in_secs, "CreateApiKeyRequest.expires_in_secs"))
+        if self.org:
+            out.append(text(b"\x1a", self.org, "CreateApiKeyRequest.org"))
+        if self.kind:
+            out.append(text(b"\x22", self.kind, "CreateApiKeyRequest.kind"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # expires_in_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.expires_in_secs = value
+                    continue
+                if tag == 0x1a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateApiKeyRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "expires_in_secs": field(2, TYPE_UINT64),
+            "org": field(3, TYPE_STRING),
+            "kind": field(4, TYPE_STRING),
+        }
+
+
+class CreateApiKeyResponse(Message):
     """Answer to CreateApiKey."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    api_key: str = betterproto2.field(2, TYPE_STRING)
+    id: str = ""
+    api_key: str = ""
     """The key; a secret."""
-    expires_at: int = betterproto2.field(3, TYPE_INT64)
+    expires_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(self, *, id: str = "", api_key: str = "", expires_at: int = 0) -> None:
+        self.id = id
+        self.api_key = api_key
+        self.expires_at = expires_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "CreateApiKeyResponse.id"))
+        if self.api_key:
+            out.append(text(b"\x12", self.api_key, "CreateApiKeyResponse.api_key"))
+        if self.expires_at:
+            out += (b"\x18", int64(self.expires_at, "CreateApiKeyResponse.expires_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # api_key
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.api_key = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # expires_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.expires_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateApiKeyResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "api_key": field(2, TYPE_STRING),
+            "expires_at": field(3, TYPE_INT64),
+        }
 
     def __repr__(self) -> str:
         shown = replace(self, api_key=self.api_key and "[redacted]")
         return super(CreateApiKeyResponse, shown).__repr__()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListApiKeysRequest(betterproto2.Message):
+class ListApiKeysRequest(Message):
     """Request of ListApiKeys."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListApiKeysResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListApiKeysRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListApiKeysResponse(Message):
     """Answer to ListApiKeys."""
 
-    keys: list[ApiKeyInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    keys: list[ApiKeyInfo]
+
+    def __init__(self, *, keys: list[ApiKeyInfo] | None = None) -> None:
+        self.keys = [] if keys is None else keys
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.keys:
+            out += [submessage(b"\x0a", item, ApiKeyInfo, "ListApiKeysResponse.keys") for item in self.keys]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.keys = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # keys
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.keys.append(ApiKeyInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListApiKeysResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "keys": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteApiKeyRequest(betterproto2.Message):
+class DeleteApiKeyRequest(Message):
     """Request of DeleteApiKey."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
+    id: str = ""
+
+    def __init__(self, *, id: str = "") -> None:
+        self.id = id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "DeleteApiKeyRequest.id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeleteApiKeyRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteApiKeyResponse(betterproto2.Message):
+class DeleteApiKeyResponse(Message):
     """Answer to DeleteApiKey; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ApiKeyInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeleteApiKeyResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ApiKeyInfo(Message):
     """One key, without the key itself."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    key_prefix: str = betterproto2.field(3, TYPE_STRING)
+    id: str = ""
+    name: str = ""
+    key_prefix: str = ""
     """First characters of the key, to know it by."""
-    created_at: int = betterproto2.field(4, TYPE_INT64)
+    created_at: int = 0
     """Unix time in seconds."""
-    last_used_at: int = betterproto2.field(5, TYPE_INT64)
+    last_used_at: int = 0
     """Unix time in seconds."""
-    expires_at: int = betterproto2.field(6, TYPE_INT64)
+    expires_at: int = 0
     """Unix time in seconds."""
-    org: str = betterproto2.field(7, TYPE_STRING)
+    org: str = ""
     """Generation 2 only."""
-    kind: str = betterproto2.field(8, TYPE_STRING)
+    kind: str = ""
     """Generation 2 only."""
-    created_by: str = betterproto2.field(9, TYPE_STRING)
+    created_by: str = ""
     """Generation 2 only."""
-    mine: bool = betterproto2.field(10, TYPE_BOOL)
+    mine: bool = False
     """The caller created it. Generation 2 only."""
+
+    def __init__(
+        self,
+        *,
+        id: str = "",
+        name: str = "",
+        key_prefix: str = "",
+        created_at: int = 0,
+        last_used_at: int = 0,
+        expires_at: int = 0,
+        org: str = "",
+        kind: str = "",
+        created_by: str = "",
+        mine: bool = False,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.key_prefix = key_prefix
+        self.created_at = created_at
+        self.last_used_at = last_used_at
+        self.expires_at = expires_at
+        self.org = org
+        self.kind = kind
+        self.created_by = created_by
+        self.mine = mine
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "ApiKeyInfo.id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "ApiKeyInfo.name"))
+        if self.key_prefix:
+            out.append(text(b"\x1a", self.key_prefix, "ApiKeyInfo.key_prefix"))
+        if self.created_at:
+            out += (b"\x20", int64(self.created_at, "ApiKeyInfo.created_at"))
+        if self.last_used_at:
+            out += (b"\x28", int64(self.last_used_at, "ApiKeyInfo.last_used_at"))
+        if self.expires_at:
+            out += (b"\x30", int64(self.expires_at, "ApiKeyInfo.expires_at"))
+        if self.org:
+            out.append(text(b"\x3a", self.org, "ApiKeyInfo.org"))
+        if self.kind:
+            out.append(text(b"\x42", self.kind, "ApiKeyInfo.kind"))
+        if self.created_by:
+            out.append(text(b"\x4a", self.created_by, "ApiKeyInfo.created_by"))
+        if self.mine:
+            out.append(b"\x50\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x20:
+                    if tag == 0x0a:  # id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # key_prefix
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.key_prefix = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x20:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                    if tag == 0x28:  # last_used_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.last_used_at = value
+                        continue
+                    if tag == 0x30:  # expires_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.expires_at = value
+                        continue
+                elif tag < 0x50:
+                    if tag == 0x3a:  # org
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x42:  # kind
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.kind = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x4a:  # created_by
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.created_by = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x50:  # mine
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.mine = value != 0
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 32, 40, 48, 58, 66, 74, 80), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ApiKeyInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "key_prefix": field(3, TYPE_STRING),
+            "created_at": field(4, TYPE_INT64),
+            "last_used_at": field(5, TYPE_INT64),
+            "expires_at": field(6, TYPE_INT64),
+            "org": field(7, TYPE_STRING),
+            "kind": field(8, TYPE_STRING),
+            "created_by": field(9, TYPE_STRING),
+            "mine": field(10, TYPE_BOOL),
+        }

@@ -3,10 +3,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import (
+    Malformed,
+    int64,
+    malformed,
+    more,
+    more_int64,
+    more_uint32,
+    submessage,
+    text,
+    uint32,
+    uint64,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "BackupInfo",
@@ -27,129 +44,928 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class TriggerBackupRequest(betterproto2.Message):
+class TriggerBackupRequest(Message):
     """Request of TriggerBackup. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
 
+    def __init__(self, *, vm: str = "") -> None:
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class TriggerBackupResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "TriggerBackupRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("TriggerBackupRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+        }
+
+
+class TriggerBackupResponse(Message):
     """Answer to TriggerBackup. Generation 2 only."""
 
-    backup_id: str = betterproto2.field(1, TYPE_STRING)
+    backup_id: str = ""
+
+    def __init__(self, *, backup_id: str = "") -> None:
+        self.backup_id = backup_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.backup_id:
+            out.append(text(b"\x0a", self.backup_id, "TriggerBackupResponse.backup_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # backup_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.backup_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("TriggerBackupResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "backup_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListBackupsRequest(betterproto2.Message):
+class ListBackupsRequest(Message):
     """Request of ListBackups. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
 
+    def __init__(self, *, vm: str = "") -> None:
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListBackupsResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "ListBackupsRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListBackupsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+        }
+
+
+class ListBackupsResponse(Message):
     """Answer to ListBackups. Generation 2 only."""
 
-    backups: list[BackupInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    backups: list[BackupInfo]
+
+    def __init__(self, *, backups: list[BackupInfo] | None = None) -> None:
+        self.backups = [] if backups is None else backups
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.backups:
+            out += [
+                submessage(b"\x0a", item, BackupInfo, "ListBackupsResponse.backups") for item in self.backups
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.backups = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # backups
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.backups.append(BackupInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListBackupsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "backups": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RestoreBackupRequest(betterproto2.Message):
+class RestoreBackupRequest(Message):
     """Request of RestoreBackup. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    backup_id: str = betterproto2.field(2, TYPE_STRING)
+    backup_id: str = ""
+
+    def __init__(self, *, vm: str = "", backup_id: str = "") -> None:
+        self.vm = vm
+        self.backup_id = backup_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "RestoreBackupRequest.vm"))
+        if self.backup_id:
+            out.append(text(b"\x12", self.backup_id, "RestoreBackupRequest.backup_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # backup_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.backup_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RestoreBackupRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "backup_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RestoreBackupResponse(betterproto2.Message):
+class RestoreBackupResponse(Message):
     """Answer to RestoreBackup; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteBackupRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RestoreBackupResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DeleteBackupRequest(Message):
     """Request of DeleteBackup. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    backup_id: str = betterproto2.field(2, TYPE_STRING)
+    backup_id: str = ""
+
+    def __init__(self, *, vm: str = "", backup_id: str = "") -> None:
+        self.vm = vm
+        self.backup_id = backup_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "DeleteBackupRequest.vm"))
+        if self.backup_id:
+            out.append(text(b"\x12", self.backup_id, "DeleteBackupRequest.backup_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # backup_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.backup_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeleteBackupRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "backup_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteBackupResponse(betterproto2.Message):
+class DeleteBackupResponse(Message):
     """Answer to DeleteBackup; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetBackupScheduleRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeleteBackupResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class GetBackupScheduleRequest(Message):
     """Request of GetBackupSchedule. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
 
+    def __init__(self, *, vm: str = "") -> None:
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetBackupScheduleResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "GetBackupScheduleRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetBackupScheduleRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+        }
+
+
+class GetBackupScheduleResponse(Message):
     """Answer to GetBackupSchedule. Generation 2 only."""
 
-    enabled: bool = betterproto2.field(1, TYPE_BOOL)
-    schedule_kind: str = betterproto2.field(2, TYPE_STRING)
-    schedule_value: str = betterproto2.field(3, TYPE_STRING)
-    retention_secs: int = betterproto2.field(4, TYPE_UINT32)
+    enabled: bool = False
+    schedule_kind: str = ""
+    schedule_value: str = ""
+    retention_secs: int = 0
     """Seconds a backup is kept."""
-    next_backup_at: int = betterproto2.field(5, TYPE_INT64)
+    next_backup_at: int = 0
     """Unix time in seconds."""
-    last_backup_at: int = betterproto2.field(6, TYPE_INT64)
+    last_backup_at: int = 0
     """Unix time in seconds."""
 
+    def __init__(
+        self,
+        *,
+        enabled: bool = False,
+        schedule_kind: str = "",
+        schedule_value: str = "",
+        retention_secs: int = 0,
+        next_backup_at: int = 0,
+        last_backup_at: int = 0,
+    ) -> None:
+        self.enabled = enabled
+        self.schedule_kind = schedule_kind
+        self.schedule_value = schedule_value
+        self.retention_secs = retention_secs
+        self.next_backup_at = next_backup_at
+        self.last_backup_at = last_backup_at
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetBackupScheduleRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.enabled:
+            out.append(b"\x08\x01")
+        if self.schedule_kind:
+            out.append(text(b"\x12", self.schedule_kind, "GetBackupScheduleResponse.schedule_kind"))
+        if self.schedule_value:
+            out.append(text(b"\x1a", self.schedule_value, "GetBackupScheduleResponse.schedule_value"))
+        if self.retention_secs:
+            out += (b"\x20", uint32(self.retention_secs, "GetBackupScheduleResponse.retention_secs"))
+        if self.next_backup_at:
+            out += (b"\x28", int64(self.next_backup_at, "GetBackupScheduleResponse.next_backup_at"))
+        if self.last_backup_at:
+            out += (b"\x30", int64(self.last_backup_at, "GetBackupScheduleResponse.last_backup_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                if tag == 0x12:  # schedule_kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.schedule_kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # schedule_value
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.schedule_value = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x20:  # retention_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.retention_secs = value
+                    continue
+                if tag == 0x28:  # next_backup_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.next_backup_at = value
+                    continue
+                if tag == 0x30:  # last_backup_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.last_backup_at = value
+                    continue
+                at, kept = unknown(data, start, (8, 18, 26, 32, 40, 48), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetBackupScheduleResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "enabled": field(1, TYPE_BOOL),
+            "schedule_kind": field(2, TYPE_STRING),
+            "schedule_value": field(3, TYPE_STRING),
+            "retention_secs": field(4, TYPE_UINT32),
+            "next_backup_at": field(5, TYPE_INT64),
+            "last_backup_at": field(6, TYPE_INT64),
+        }
+
+
+class SetBackupScheduleRequest(Message):
     """Request of SetBackupSchedule. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    schedule_kind: str = betterproto2.field(2, TYPE_STRING)
+    schedule_kind: str = ""
     """How `schedule_value` is to be read."""
-    schedule_value: str = betterproto2.field(3, TYPE_STRING)
-    retention_secs: int = betterproto2.field(4, TYPE_UINT32)
+    schedule_value: str = ""
+    retention_secs: int = 0
     """Seconds a backup is kept."""
 
+    def __init__(
+        self,
+        *,
+        vm: str = "",
+        schedule_kind: str = "",
+        schedule_value: str = "",
+        retention_secs: int = 0,
+    ) -> None:
+        self.vm = vm
+        self.schedule_kind = schedule_kind
+        self.schedule_value = schedule_value
+        self.retention_secs = retention_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetBackupScheduleResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "SetBackupScheduleRequest.vm"))
+        if self.schedule_kind:
+            out.append(text(b"\x12", self.schedule_kind, "SetBackupScheduleRequest.schedule_kind"))
+        if self.schedule_value:
+            out.append(text(b"\x1a", self.schedule_value, "SetBackupScheduleRequest.schedule_value"))
+        if self.retention_secs:
+            out += (b"\x20", uint32(self.retention_secs, "SetBackupScheduleRequest.retention_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # schedule_kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.schedule_kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # schedule_value
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.schedule_value = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x20:  # retention_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.retention_secs = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetBackupScheduleRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "schedule_kind": field(2, TYPE_STRING),
+            "schedule_value": field(3, TYPE_STRING),
+            "retention_secs": field(4, TYPE_UINT32),
+        }
+
+
+class SetBackupScheduleResponse(Message):
     """Answer to SetBackupSchedule; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ClearBackupScheduleRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetBackupScheduleResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ClearBackupScheduleRequest(Message):
     """Request of ClearBackupSchedule. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
 
+    def __init__(self, *, vm: str = "") -> None:
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ClearBackupScheduleResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "ClearBackupScheduleRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ClearBackupScheduleRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+        }
+
+
+class ClearBackupScheduleResponse(Message):
     """Answer to ClearBackupSchedule; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class BackupInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ClearBackupScheduleResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class BackupInfo(Message):
     """One backup. Generation 2 only."""
 
-    backup_id: str = betterproto2.field(1, TYPE_STRING)
-    status: str = betterproto2.field(2, TYPE_STRING)
-    size_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    backup_id: str = ""
+    status: str = ""
+    size_bytes: int = 0
     """Bytes."""
-    checksum: str = betterproto2.field(4, TYPE_STRING)
-    points_to_backup_id: str = betterproto2.field(5, TYPE_STRING)
-    created_at: int = betterproto2.field(6, TYPE_INT64)
+    checksum: str = ""
+    points_to_backup_id: str = ""
+    created_at: int = 0
     """Unix time in seconds."""
-    expires_at: int = betterproto2.field(7, TYPE_INT64)
+    expires_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(
+        self,
+        *,
+        backup_id: str = "",
+        status: str = "",
+        size_bytes: int = 0,
+        checksum: str = "",
+        points_to_backup_id: str = "",
+        created_at: int = 0,
+        expires_at: int = 0,
+    ) -> None:
+        self.backup_id = backup_id
+        self.status = status
+        self.size_bytes = size_bytes
+        self.checksum = checksum
+        self.points_to_backup_id = points_to_backup_id
+        self.created_at = created_at
+        self.expires_at = expires_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.backup_id:
+            out.append(text(b"\x0a", self.backup_id, "BackupInfo.backup_id"))
+        if self.status:
+            out.append(text(b"\x12", self.status, "BackupInfo.status"))
+        if self.size_bytes:
+            out += (b"\x18", uint64(self.size_bytes, "BackupInfo.size_bytes"))
+        if self.checksum:
+            out.append(text(b"\x22", self.checksum, "BackupInfo.checksum"))
+        if self.points_to_backup_id:
+            out.append(text(b"\x2a", self.points_to_backup_id, "BackupInfo.points_to_backup_id"))
+        if self.created_at:
+            out += (b"\x30", int64(self.created_at, "BackupInfo.created_at"))
+        if self.expires_at:
+            out += (b"\x38", int64(self.expires_at, "BackupInfo.expires_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # backup_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.backup_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x18:  # size_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.size_bytes = value
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x22:  # checksum
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.checksum = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # points_to_backup_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.points_to_backup_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x30:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                else:
+                    if tag == 0x38:  # expires_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.expires_at = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 24, 34, 42, 48, 56), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("BackupInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "backup_id": field(1, TYPE_STRING),
+            "status": field(2, TYPE_STRING),
+            "size_bytes": field(3, TYPE_UINT64),
+            "checksum": field(4, TYPE_STRING),
+            "points_to_backup_id": field(5, TYPE_STRING),
+            "created_at": field(6, TYPE_INT64),
+            "expires_at": field(7, TYPE_INT64),
+        }

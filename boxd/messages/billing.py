@@ -3,12 +3,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64, field
 
+from ._message import Message
+from ._wire import (
+    Malformed,
+    int64,
+    malformed,
+    more,
+    more_int64,
+    more_uint32,
+    submessage,
+    text,
+    uint32,
+    uint64,
+    unknown,
+)
 from .billing_info import BillingInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "BillingActivityEntry",
@@ -29,151 +45,1230 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListPlansRequest(betterproto2.Message):
+class ListPlansRequest(Message):
     """Request of ListPlans."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListPlansResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListPlansRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListPlansResponse(Message):
     """Answer to ListPlans."""
 
-    plans: list[PlanInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    plans: list[PlanInfo]
+
+    def __init__(self, *, plans: list[PlanInfo] | None = None) -> None:
+        self.plans = [] if plans is None else plans
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.plans:
+            out += [submessage(b"\x0a", item, PlanInfo, "ListPlansResponse.plans") for item in self.plans]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.plans = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # plans
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.plans.append(PlanInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListPlansResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "plans": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetBillingRequest(betterproto2.Message):
+class GetBillingRequest(Message):
     """Request of GetBilling."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetBillingResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("GetBillingRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class GetBillingResponse(Message):
     """Answer to GetBilling."""
 
-    billing: BillingInfo | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
+    billing: BillingInfo | None = None
+
+    def __init__(self, *, billing: BillingInfo | None = None) -> None:
+        self.billing = billing
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.billing is not None:
+            out.append(submessage(b"\x0a", self.billing, BillingInfo, "GetBillingResponse.billing"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # billing
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.billing = BillingInfo.parse(data[at:stop], message.billing)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetBillingResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "billing": field(1, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateCheckoutSessionRequest(betterproto2.Message):
+class CreateCheckoutSessionRequest(Message):
     """Request of CreateCheckoutSession."""
 
-    success_url: str = betterproto2.field(2, TYPE_STRING)
-    cancel_url: str = betterproto2.field(3, TYPE_STRING)
+    success_url: str = ""
+    cancel_url: str = ""
+
+    def __init__(self, *, success_url: str = "", cancel_url: str = "") -> None:
+        self.success_url = success_url
+        self.cancel_url = cancel_url
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.success_url:
+            out.append(text(b"\x12", self.success_url, "CreateCheckoutSessionRequest.success_url"))
+        if self.cancel_url:
+            out.append(text(b"\x1a", self.cancel_url, "CreateCheckoutSessionRequest.cancel_url"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x12:  # success_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.success_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # cancel_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.cancel_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateCheckoutSessionRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "success_url": field(2, TYPE_STRING),
+            "cancel_url": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateCheckoutSessionResponse(betterproto2.Message):
+class CreateCheckoutSessionResponse(Message):
     """Answer to CreateCheckoutSession."""
 
-    checkout_url: str = betterproto2.field(1, TYPE_STRING)
+    checkout_url: str = ""
+
+    def __init__(self, *, checkout_url: str = "") -> None:
+        self.checkout_url = checkout_url
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.checkout_url:
+            out.append(text(b"\x0a", self.checkout_url, "CreateCheckoutSessionResponse.checkout_url"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # checkout_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.checkout_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateCheckoutSessionResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "checkout_url": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateBillingPortalSessionRequest(betterproto2.Message):
+class CreateBillingPortalSessionRequest(Message):
     """Request of CreateBillingPortalSession."""
 
-    return_url: str = betterproto2.field(1, TYPE_STRING)
+    return_url: str = ""
+
+    def __init__(self, *, return_url: str = "") -> None:
+        self.return_url = return_url
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.return_url:
+            out.append(text(b"\x0a", self.return_url, "CreateBillingPortalSessionRequest.return_url"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # return_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.return_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateBillingPortalSessionRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "return_url": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateBillingPortalSessionResponse(betterproto2.Message):
+class CreateBillingPortalSessionResponse(Message):
     """Answer to CreateBillingPortalSession."""
 
-    portal_url: str = betterproto2.field(1, TYPE_STRING)
+    portal_url: str = ""
+
+    def __init__(self, *, portal_url: str = "") -> None:
+        self.portal_url = portal_url
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.portal_url:
+            out.append(text(b"\x0a", self.portal_url, "CreateBillingPortalSessionResponse.portal_url"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # portal_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.portal_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateBillingPortalSessionResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "portal_url": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgBillingRequest(betterproto2.Message):
+class GetOrgBillingRequest(Message):
     """Request of GetOrgBilling."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
+    org: str = ""
+
+    def __init__(self, *, org: str = "") -> None:
+        self.org = org
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "GetOrgBillingRequest.org"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgBillingRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgBillingResponse(betterproto2.Message):
+class GetOrgBillingResponse(Message):
     """Answer to GetOrgBilling."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    is_admin: bool = betterproto2.field(3, TYPE_BOOL)
-    max_vms: int = betterproto2.field(4, TYPE_UINT32)
-    vcpu: int = betterproto2.field(5, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(6, TYPE_UINT64)
+    id: str = ""
+    name: str = ""
+    is_admin: bool = False
+    max_vms: int = 0
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
-    vm_count: int = betterproto2.field(7, TYPE_UINT32)
-    vms: list[OrgBilledVm] = betterproto2.field(8, TYPE_MESSAGE, repeated=True)
-    balance_micro: int = betterproto2.field(9, TYPE_INT64)
+    vm_count: int = 0
+    vms: list[OrgBilledVm]
+    balance_micro: int = 0
     """In millionths of the currency's unit. Generation 2 only."""
-    billing_mode: str = betterproto2.field(10, TYPE_STRING)
+    billing_mode: str = ""
     """Generation 2 only."""
-    accruing_micro: int | None = betterproto2.field(11, TYPE_INT64, optional=True)
+    accruing_micro: int | None = None
     """Not yet charged, in millionths of the currency's unit. Generation 2 only."""
-    currency: str = betterproto2.field(12, TYPE_STRING)
+    currency: str = ""
     """Generation 2 only."""
-    ceiling_vcpu: int = betterproto2.field(13, TYPE_UINT32)
+    ceiling_vcpu: int = 0
     """Generation 2 only."""
-    ceiling_memory_bytes: int = betterproto2.field(14, TYPE_UINT64)
+    ceiling_memory_bytes: int = 0
     """Bytes. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        id: str = "",
+        name: str = "",
+        is_admin: bool = False,
+        max_vms: int = 0,
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        vm_count: int = 0,
+        vms: list[OrgBilledVm] | None = None,
+        balance_micro: int = 0,
+        billing_mode: str = "",
+        accruing_micro: int | None = None,
+        currency: str = "",
+        ceiling_vcpu: int = 0,
+        ceiling_memory_bytes: int = 0,
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.is_admin = is_admin
+        self.max_vms = max_vms
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.vm_count = vm_count
+        self.vms = [] if vms is None else vms
+        self.balance_micro = balance_micro
+        self.billing_mode = billing_mode
+        self.accruing_micro = accruing_micro
+        self.currency = currency
+        self.ceiling_vcpu = ceiling_vcpu
+        self.ceiling_memory_bytes = ceiling_memory_bytes
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListBillingActivityRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "GetOrgBillingResponse.id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "GetOrgBillingResponse.name"))
+        if self.is_admin:
+            out.append(b"\x18\x01")
+        if self.max_vms:
+            out += (b"\x20", uint32(self.max_vms, "GetOrgBillingResponse.max_vms"))
+        if self.vcpu:
+            out += (b"\x28", uint32(self.vcpu, "GetOrgBillingResponse.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x30", uint64(self.memory_bytes, "GetOrgBillingResponse.memory_bytes"))
+        if self.vm_count:
+            out += (b"\x38", uint32(self.vm_count, "GetOrgBillingResponse.vm_count"))
+        if self.vms:
+            out += [submessage(b"\x42", item, OrgBilledVm, "GetOrgBillingResponse.vms") for item in self.vms]
+        if self.balance_micro:
+            out += (b"\x48", int64(self.balance_micro, "GetOrgBillingResponse.balance_micro"))
+        if self.billing_mode:
+            out.append(text(b"\x52", self.billing_mode, "GetOrgBillingResponse.billing_mode"))
+        if self.accruing_micro is not None:
+            out += (b"\x58", int64(self.accruing_micro, "GetOrgBillingResponse.accruing_micro"))
+        if self.currency:
+            out.append(text(b"\x62", self.currency, "GetOrgBillingResponse.currency"))
+        if self.ceiling_vcpu:
+            out += (b"\x68", uint32(self.ceiling_vcpu, "GetOrgBillingResponse.ceiling_vcpu"))
+        if self.ceiling_memory_bytes:
+            out += (b"\x70", uint64(self.ceiling_memory_bytes, "GetOrgBillingResponse.ceiling_memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.vms = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x28:
+                    if tag == 0x0a:  # id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x18:  # is_admin
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.is_admin = value != 0
+                        continue
+                    if tag == 0x20:  # max_vms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.max_vms = value
+                        continue
+                elif tag < 0x48:
+                    if tag == 0x28:  # vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vcpu = value
+                        continue
+                    if tag == 0x30:  # memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.memory_bytes = value
+                        continue
+                    if tag == 0x38:  # vm_count
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vm_count = value
+                        continue
+                    if tag == 0x42:  # vms
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vms.append(OrgBilledVm.parse(data[at:stop]))
+                        at = stop
+                        continue
+                elif tag < 0x68:
+                    if tag == 0x48:  # balance_micro
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.balance_micro = value
+                        continue
+                    if tag == 0x52:  # billing_mode
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.billing_mode = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x58:  # accruing_micro
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.accruing_micro = value
+                        continue
+                    if tag == 0x62:  # currency
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.currency = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x68:  # ceiling_vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.ceiling_vcpu = value
+                        continue
+                    if tag == 0x70:  # ceiling_memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.ceiling_memory_bytes = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 24, 32, 40, 48, 56, 66, 72, 82, 88, 98, 104, 112), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgBillingResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "is_admin": field(3, TYPE_BOOL),
+            "max_vms": field(4, TYPE_UINT32),
+            "vcpu": field(5, TYPE_UINT32),
+            "memory_bytes": field(6, TYPE_UINT64),
+            "vm_count": field(7, TYPE_UINT32),
+            "vms": field(8, TYPE_MESSAGE, repeated=True),
+            "balance_micro": field(9, TYPE_INT64),
+            "billing_mode": field(10, TYPE_STRING),
+            "accruing_micro": field(11, TYPE_INT64, optional=True),
+            "currency": field(12, TYPE_STRING),
+            "ceiling_vcpu": field(13, TYPE_UINT32),
+            "ceiling_memory_bytes": field(14, TYPE_UINT64),
+        }
+
+
+class ListBillingActivityRequest(Message):
     """Request of ListBillingActivity. Generation 2 only."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    since: int = betterproto2.field(2, TYPE_INT64)
+    org: str = ""
+    since: int = 0
     """Unix time in seconds."""
-    until: int = betterproto2.field(3, TYPE_INT64)
+    until: int = 0
     """Unix time in seconds."""
-    page_token: str = betterproto2.field(4, TYPE_STRING)
+    page_token: str = ""
     """`next_page_token` of the page before; empty for the first."""
-    page_size: int = betterproto2.field(5, TYPE_UINT32)
+    page_size: int = 0
+
+    def __init__(
+        self,
+        *,
+        org: str = "",
+        since: int = 0,
+        until: int = 0,
+        page_token: str = "",
+        page_size: int = 0,
+    ) -> None:
+        self.org = org
+        self.since = since
+        self.until = until
+        self.page_token = page_token
+        self.page_size = page_size
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "ListBillingActivityRequest.org"))
+        if self.since:
+            out += (b"\x10", int64(self.since, "ListBillingActivityRequest.since"))
+        if self.until:
+            out += (b"\x18", int64(self.until, "ListBillingActivityRequest.until"))
+        if self.page_token:
+            out.append(text(b"\x22", self.page_token, "ListBillingActivityRequest.page_token"))
+        if self.page_size:
+            out += (b"\x28", uint32(self.page_size, "ListBillingActivityRequest.page_size"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # since
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.since = value
+                    continue
+                if tag == 0x18:  # until
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.until = value
+                    continue
+                if tag == 0x22:  # page_token
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.page_token = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x28:  # page_size
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.page_size = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24, 34, 40), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListBillingActivityRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "since": field(2, TYPE_INT64),
+            "until": field(3, TYPE_INT64),
+            "page_token": field(4, TYPE_STRING),
+            "page_size": field(5, TYPE_UINT32),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListBillingActivityResponse(betterproto2.Message):
+class ListBillingActivityResponse(Message):
     """Answer to ListBillingActivity. Generation 2 only."""
 
-    currency: str = betterproto2.field(1, TYPE_STRING)
-    balance_micro: int = betterproto2.field(2, TYPE_INT64)
+    currency: str = ""
+    balance_micro: int = 0
     """In millionths of the currency's unit."""
-    entries: list[BillingActivityEntry] = betterproto2.field(3, TYPE_MESSAGE, repeated=True)
-    next_page_token: str = betterproto2.field(4, TYPE_STRING)
+    entries: list[BillingActivityEntry]
+    next_page_token: str = ""
     """Empty on the last page."""
 
+    def __init__(
+        self,
+        *,
+        currency: str = "",
+        balance_micro: int = 0,
+        entries: list[BillingActivityEntry] | None = None,
+        next_page_token: str = "",
+    ) -> None:
+        self.currency = currency
+        self.balance_micro = balance_micro
+        self.entries = [] if entries is None else entries
+        self.next_page_token = next_page_token
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class PlanInfo(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.currency:
+            out.append(text(b"\x0a", self.currency, "ListBillingActivityResponse.currency"))
+        if self.balance_micro:
+            out += (b"\x10", int64(self.balance_micro, "ListBillingActivityResponse.balance_micro"))
+        if self.entries:
+            out += [
+                submessage(b"\x1a", item, BillingActivityEntry, "ListBillingActivityResponse.entries") for item in self.entries
+            ]
+        if self.next_page_token:
+            out.append(text(b"\x22", self.next_page_token, "ListBillingActivityResponse.next_page_token"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.entries = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # currency
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.currency = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # balance_micro
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.balance_micro = value
+                    continue
+                if tag == 0x1a:  # entries
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.entries.append(BillingActivityEntry.parse(data[at:stop]))
+                    at = stop
+                    continue
+                if tag == 0x22:  # next_page_token
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.next_page_token = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListBillingActivityResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "currency": field(1, TYPE_STRING),
+            "balance_micro": field(2, TYPE_INT64),
+            "entries": field(3, TYPE_MESSAGE, repeated=True),
+            "next_page_token": field(4, TYPE_STRING),
+        }
+
+
+class PlanInfo(Message):
     """One plan."""
 
-    monthly_eur: int = betterproto2.field(3, TYPE_UINT32)
+    monthly_eur: int = 0
     """Euros a month."""
-    lookup_key: str = betterproto2.field(4, TYPE_STRING)
-    description: str = betterproto2.field(5, TYPE_STRING)
-    vcpu: int = betterproto2.field(6, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(7, TYPE_UINT64)
+    lookup_key: str = ""
+    description: str = ""
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
 
+    def __init__(
+        self,
+        *,
+        monthly_eur: int = 0,
+        lookup_key: str = "",
+        description: str = "",
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+    ) -> None:
+        self.monthly_eur = monthly_eur
+        self.lookup_key = lookup_key
+        self.description = description
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class OrgBilledVm(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.monthly_eur:
+            out += (b"\x18", uint32(self.monthly_eur, "PlanInfo.monthly_eur"))
+        if self.lookup_key:
+            out.append(text(b"\x22", self.lookup_key, "PlanInfo.lookup_key"))
+        if self.description:
+            out.append(text(b"\x2a", self.description, "PlanInfo.description"))
+        if self.vcpu:
+            out += (b"\x30", uint32(self.vcpu, "PlanInfo.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x38", uint64(self.memory_bytes, "PlanInfo.memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x18:  # monthly_eur
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.monthly_eur = value
+                    continue
+                if tag == 0x22:  # lookup_key
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.lookup_key = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x2a:  # description
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.description = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x30:  # vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vcpu = value
+                    continue
+                if tag == 0x38:  # memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.memory_bytes = value
+                    continue
+                at, kept = unknown(data, start, (24, 34, 42, 48, 56), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("PlanInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "monthly_eur": field(3, TYPE_UINT32),
+            "lookup_key": field(4, TYPE_STRING),
+            "description": field(5, TYPE_STRING),
+            "vcpu": field(6, TYPE_UINT32),
+            "memory_bytes": field(7, TYPE_UINT64),
+        }
+
+
+class OrgBilledVm(Message):
     """A machine that an organisation pays for."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    owner: str = betterproto2.field(2, TYPE_STRING)
-    status: str = betterproto2.field(3, TYPE_STRING)
-    billing: str = betterproto2.field(5, TYPE_STRING)
-    owner_name: str = betterproto2.field(6, TYPE_STRING)
+    name: str = ""
+    owner: str = ""
+    status: str = ""
+    billing: str = ""
+    owner_name: str = ""
     """Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        owner: str = "",
+        status: str = "",
+        billing: str = "",
+        owner_name: str = "",
+    ) -> None:
+        self.name = name
+        self.owner = owner
+        self.status = status
+        self.billing = billing
+        self.owner_name = owner_name
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class BillingActivityEntry(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "OrgBilledVm.name"))
+        if self.owner:
+            out.append(text(b"\x12", self.owner, "OrgBilledVm.owner"))
+        if self.status:
+            out.append(text(b"\x1a", self.status, "OrgBilledVm.status"))
+        if self.billing:
+            out.append(text(b"\x2a", self.billing, "OrgBilledVm.billing"))
+        if self.owner_name:
+            out.append(text(b"\x32", self.owner_name, "OrgBilledVm.owner_name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # owner
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.owner = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x2a:  # billing
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.billing = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x32:  # owner_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.owner_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 42, 50), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("OrgBilledVm", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "owner": field(2, TYPE_STRING),
+            "status": field(3, TYPE_STRING),
+            "billing": field(5, TYPE_STRING),
+            "owner_name": field(6, TYPE_STRING),
+        }
+
+
+class BillingActivityEntry(Message):
     """One charge or payment. Generation 2 only."""
 
-    entry_id: str = betterproto2.field(1, TYPE_STRING)
-    kind: str = betterproto2.field(2, TYPE_STRING)
-    amount_micro: int = betterproto2.field(3, TYPE_INT64)
+    entry_id: str = ""
+    kind: str = ""
+    amount_micro: int = 0
     """In millionths of the currency's unit."""
-    created_at: int = betterproto2.field(4, TYPE_INT64)
+    created_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(
+        self,
+        *,
+        entry_id: str = "",
+        kind: str = "",
+        amount_micro: int = 0,
+        created_at: int = 0,
+    ) -> None:
+        self.entry_id = entry_id
+        self.kind = kind
+        self.amount_micro = amount_micro
+        self.created_at = created_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.entry_id:
+            out.append(text(b"\x0a", self.entry_id, "BillingActivityEntry.entry_id"))
+        if self.kind:
+            out.append(text(b"\x12", self.kind, "BillingActivityEntry.kind"))
+        if self.amount_micro:
+            out += (b"\x18", int64(self.amount_micro, "BillingActivityEntry.amount_micro"))
+        if self.created_at:
+            out += (b"\x20", int64(self.created_at, "BillingActivityEntry.created_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # entry_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.entry_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # amount_micro
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.amount_micro = value
+                    continue
+                if tag == 0x20:  # created_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.created_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("BillingActivityEntry", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "entry_id": field(1, TYPE_STRING),
+            "kind": field(2, TYPE_STRING),
+            "amount_micro": field(3, TYPE_INT64),
+            "created_at": field(4, TYPE_INT64),
+        }

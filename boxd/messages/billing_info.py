@@ -3,37 +3,236 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_INT64, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import TYPE_INT64, TYPE_STRING, TYPE_UINT32, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, more_uint32, text, uint32, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ("BillingInfo",)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class BillingInfo(betterproto2.Message):
+class BillingInfo(Message):
     """State and limits of a subscription."""
 
-    subscription_status: str = betterproto2.field(3, TYPE_STRING)
-    stripe_customer_id: str = betterproto2.field(4, TYPE_STRING)
+    subscription_status: str = ""
+    stripe_customer_id: str = ""
     """Generation 1 only."""
-    stripe_subscription_id: str = betterproto2.field(5, TYPE_STRING)
+    stripe_subscription_id: str = ""
     """Generation 1 only."""
-    past_due_since: int = betterproto2.field(6, TYPE_INT64)
+    past_due_since: int = 0
     """Unix time in seconds."""
-    max_vms: int = betterproto2.field(7, TYPE_UINT32)
+    max_vms: int = 0
     """How many machines may exist."""
-    vcpu: int = betterproto2.field(8, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(9, TYPE_UINT64)
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
-    balance_micro: int = betterproto2.field(10, TYPE_INT64)
+    balance_micro: int = 0
     """In millionths of the currency's unit. Generation 2 only."""
-    billing_mode: str = betterproto2.field(11, TYPE_STRING)
+    billing_mode: str = ""
     """Generation 2 only."""
-    currency: str = betterproto2.field(12, TYPE_STRING)
+    currency: str = ""
     """Generation 2 only."""
-    ceiling_vcpu: int = betterproto2.field(13, TYPE_UINT32)
+    ceiling_vcpu: int = 0
     """The most that can be used. Generation 2 only."""
-    ceiling_memory_bytes: int = betterproto2.field(14, TYPE_UINT64)
+    ceiling_memory_bytes: int = 0
     """The most that can be used, in bytes. Generation 2 only."""
+
+    def __init__(
+        self,
+        *,
+        subscription_status: str = "",
+        stripe_customer_id: str = "",
+        stripe_subscription_id: str = "",
+        past_due_since: int = 0,
+        max_vms: int = 0,
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        balance_micro: int = 0,
+        billing_mode: str = "",
+        currency: str = "",
+        ceiling_vcpu: int = 0,
+        ceiling_memory_bytes: int = 0,
+    ) -> None:
+        self.subscription_status = subscription_status
+        self.stripe_customer_id = stripe_customer_id
+        self.stripe_subscription_id = stripe_subscription_id
+        self.past_due_since = past_due_since
+        self.max_vms = max_vms
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.balance_micro = balance_micro
+        self.billing_mode = billing_mode
+        self.currency = currency
+        self.ceiling_vcpu = ceiling_vcpu
+        self.ceiling_memory_bytes = ceiling_memory_bytes
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.subscription_status:
+            out.append(text(b"\x1a", self.subscription_status, "BillingInfo.subscription_status"))
+        if self.stripe_customer_id:
+            out.append(text(b"\x22", self.stripe_customer_id, "BillingInfo.stripe_customer_id"))
+        if self.stripe_subscription_id:
+            out.append(text(b"\x2a", self.stripe_subscription_id, "BillingInfo.stripe_subscription_id"))
+        if self.past_due_since:
+            out += (b"\x30", int64(self.past_due_since, "BillingInfo.past_due_since"))
+        if self.max_vms:
+            out += (b"\x38", uint32(self.max_vms, "BillingInfo.max_vms"))
+        if self.vcpu:
+            out += (b"\x40", uint32(self.vcpu, "BillingInfo.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x48", uint64(self.memory_bytes, "BillingInfo.memory_bytes"))
+        if self.balance_micro:
+            out += (b"\x50", int64(self.balance_micro, "BillingInfo.balance_micro"))
+        if self.billing_mode:
+            out.append(text(b"\x5a", self.billing_mode, "BillingInfo.billing_mode"))
+        if self.currency:
+            out.append(text(b"\x62", self.currency, "BillingInfo.currency"))
+        if self.ceiling_vcpu:
+            out += (b"\x68", uint32(self.ceiling_vcpu, "BillingInfo.ceiling_vcpu"))
+        if self.ceiling_memory_bytes:
+            out += (b"\x70", uint64(self.ceiling_memory_bytes, "BillingInfo.ceiling_memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x30:
+                    if tag == 0x1a:  # subscription_status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.subscription_status = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x22:  # stripe_customer_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.stripe_customer_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # stripe_subscription_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.stripe_subscription_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x48:
+                    if tag == 0x30:  # past_due_since
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.past_due_since = value
+                        continue
+                    if tag == 0x38:  # max_vms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.max_vms = value
+                        continue
+                    if tag == 0x40:  # vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vcpu = value
+                        continue
+                elif tag < 0x62:
+                    if tag == 0x48:  # memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.memory_bytes = value
+                        continue
+                    if tag == 0x50:  # balance_micro
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.balance_micro = value
+                        continue
+                    if tag == 0x5a:  # billing_mode
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.billing_mode = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x62:  # currency
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.currency = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x68:  # ceiling_vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.ceiling_vcpu = value
+                        continue
+                    if tag == 0x70:  # ceiling_memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.ceiling_memory_bytes = value
+                        continue
+                at, kept = unknown(data, start, (26, 34, 42, 48, 56, 64, 72, 80, 90, 98, 104, 112), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("BillingInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "subscription_status": field(3, TYPE_STRING),
+            "stripe_customer_id": field(4, TYPE_STRING),
+            "stripe_subscription_id": field(5, TYPE_STRING),
+            "past_due_since": field(6, TYPE_INT64),
+            "max_vms": field(7, TYPE_UINT32),
+            "vcpu": field(8, TYPE_UINT32),
+            "memory_bytes": field(9, TYPE_UINT64),
+            "balance_micro": field(10, TYPE_INT64),
+            "billing_mode": field(11, TYPE_STRING),
+            "currency": field(12, TYPE_STRING),
+            "ceiling_vcpu": field(13, TYPE_UINT32),
+            "ceiling_memory_bytes": field(14, TYPE_UINT64),
+        }

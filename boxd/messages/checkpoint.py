@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CheckpointInfo",
@@ -21,77 +26,587 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateCheckpointRequest(betterproto2.Message):
+class CreateCheckpointRequest(Message):
     """Request of CreateCheckpoint. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    name: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, vm: str = "", name: str = "") -> None:
+        self.vm = vm
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "CreateCheckpointRequest.vm"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateCheckpointRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateCheckpointRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateCheckpointResponse(betterproto2.Message):
+class CreateCheckpointResponse(Message):
     """Answer to CreateCheckpoint. Generation 2 only."""
 
-    checkpoint_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    status: str = betterproto2.field(3, TYPE_STRING)
+    checkpoint_id: str = ""
+    name: str = ""
+    status: str = ""
+
+    def __init__(self, *, checkpoint_id: str = "", name: str = "", status: str = "") -> None:
+        self.checkpoint_id = checkpoint_id
+        self.name = name
+        self.status = status
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.checkpoint_id:
+            out.append(text(b"\x0a", self.checkpoint_id, "CreateCheckpointResponse.checkpoint_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateCheckpointResponse.name"))
+        if self.status:
+            out.append(text(b"\x1a", self.status, "CreateCheckpointResponse.status"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # checkpoint_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.checkpoint_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateCheckpointResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "checkpoint_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "status": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListCheckpointsRequest(betterproto2.Message):
+class ListCheckpointsRequest(Message):
     """Request of ListCheckpoints. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
 
+    def __init__(self, *, vm: str = "") -> None:
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListCheckpointsResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "ListCheckpointsRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListCheckpointsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+        }
+
+
+class ListCheckpointsResponse(Message):
     """Answer to ListCheckpoints. Generation 2 only."""
 
-    checkpoints: list[CheckpointInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    checkpoints: list[CheckpointInfo]
+
+    def __init__(self, *, checkpoints: list[CheckpointInfo] | None = None) -> None:
+        self.checkpoints = [] if checkpoints is None else checkpoints
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.checkpoints:
+            out += [
+                submessage(b"\x0a", item, CheckpointInfo, "ListCheckpointsResponse.checkpoints") for item in self.checkpoints
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.checkpoints = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # checkpoints
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.checkpoints.append(CheckpointInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListCheckpointsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "checkpoints": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RestoreCheckpointRequest(betterproto2.Message):
+class RestoreCheckpointRequest(Message):
     """Request of RestoreCheckpoint. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    name: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, vm: str = "", name: str = "") -> None:
+        self.vm = vm
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "RestoreCheckpointRequest.vm"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "RestoreCheckpointRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RestoreCheckpointRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RestoreCheckpointResponse(betterproto2.Message):
+class RestoreCheckpointResponse(Message):
     """Answer to RestoreCheckpoint; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteCheckpointRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RestoreCheckpointResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DeleteCheckpointRequest(Message):
     """Request of DeleteCheckpoint. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    name: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, vm: str = "", name: str = "") -> None:
+        self.vm = vm
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "DeleteCheckpointRequest.vm"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "DeleteCheckpointRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeleteCheckpointRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteCheckpointResponse(betterproto2.Message):
+class DeleteCheckpointResponse(Message):
     """Answer to DeleteCheckpoint; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CheckpointInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeleteCheckpointResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class CheckpointInfo(Message):
     """One checkpoint. Generation 2 only."""
 
-    checkpoint_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    status: str = betterproto2.field(3, TYPE_STRING)
-    size_bytes: int = betterproto2.field(4, TYPE_UINT64)
+    checkpoint_id: str = ""
+    name: str = ""
+    status: str = ""
+    size_bytes: int = 0
     """Bytes."""
-    created_at: int = betterproto2.field(5, TYPE_INT64)
+    created_at: int = 0
     """Unix time in seconds."""
-    created_by: str = betterproto2.field(6, TYPE_STRING)
-    available: bool = betterproto2.field(7, TYPE_BOOL)
+    created_by: str = ""
+    available: bool = False
+
+    def __init__(
+        self,
+        *,
+        checkpoint_id: str = "",
+        name: str = "",
+        status: str = "",
+        size_bytes: int = 0,
+        created_at: int = 0,
+        created_by: str = "",
+        available: bool = False,
+    ) -> None:
+        self.checkpoint_id = checkpoint_id
+        self.name = name
+        self.status = status
+        self.size_bytes = size_bytes
+        self.created_at = created_at
+        self.created_by = created_by
+        self.available = available
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.checkpoint_id:
+            out.append(text(b"\x0a", self.checkpoint_id, "CheckpointInfo.checkpoint_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CheckpointInfo.name"))
+        if self.status:
+            out.append(text(b"\x1a", self.status, "CheckpointInfo.status"))
+        if self.size_bytes:
+            out += (b"\x20", uint64(self.size_bytes, "CheckpointInfo.size_bytes"))
+        if self.created_at:
+            out += (b"\x28", int64(self.created_at, "CheckpointInfo.created_at"))
+        if self.created_by:
+            out.append(text(b"\x32", self.created_by, "CheckpointInfo.created_by"))
+        if self.available:
+            out.append(b"\x38\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x20:
+                    if tag == 0x0a:  # checkpoint_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.checkpoint_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x20:  # size_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.size_bytes = value
+                        continue
+                    if tag == 0x28:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                    if tag == 0x32:  # created_by
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.created_by = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x38:  # available
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.available = value != 0
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 32, 40, 50, 56), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CheckpointInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "checkpoint_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "status": field(3, TYPE_STRING),
+            "size_bytes": field(4, TYPE_UINT64),
+            "created_at": field(5, TYPE_INT64),
+            "created_by": field(6, TYPE_STRING),
+            "available": field(7, TYPE_BOOL),
+        }

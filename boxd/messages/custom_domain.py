@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, field
 
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
 from .custom_domain_info import CustomDomainInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "AddCustomDomainRequest",
@@ -20,40 +24,275 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class AddCustomDomainRequest(betterproto2.Message):
+class AddCustomDomainRequest(Message):
     """Request of AddCustomDomain. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    domain: str = betterproto2.field(2, TYPE_STRING)
+    vm_id: str = ""
+    domain: str = ""
+
+    def __init__(self, *, vm_id: str = "", domain: str = "") -> None:
+        self.vm_id = vm_id
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "AddCustomDomainRequest.vm_id"))
+        if self.domain:
+            out.append(text(b"\x12", self.domain, "AddCustomDomainRequest.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("AddCustomDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "domain": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class AddCustomDomainResponse(betterproto2.Message):
+class AddCustomDomainResponse(Message):
     """Answer to AddCustomDomain. Generation 2 only."""
 
-    domain: CustomDomainInfo | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
+    domain: CustomDomainInfo | None = None
+
+    def __init__(self, *, domain: CustomDomainInfo | None = None) -> None:
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain is not None:
+            out.append(submessage(b"\x0a", self.domain, CustomDomainInfo, "AddCustomDomainResponse.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = CustomDomainInfo.parse(data[at:stop], message.domain)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("AddCustomDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveCustomDomainRequest(betterproto2.Message):
+class RemoveCustomDomainRequest(Message):
     """Request of RemoveCustomDomain. Generation 2 only."""
 
-    domain: str = betterproto2.field(1, TYPE_STRING)
+    domain: str = ""
+
+    def __init__(self, *, domain: str = "") -> None:
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain:
+            out.append(text(b"\x0a", self.domain, "RemoveCustomDomainRequest.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RemoveCustomDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveCustomDomainResponse(betterproto2.Message):
+class RemoveCustomDomainResponse(Message):
     """Answer to RemoveCustomDomain; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListCustomDomainsRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RemoveCustomDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListCustomDomainsRequest(Message):
     """Request of ListCustomDomains. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListCustomDomainsResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListCustomDomainsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListCustomDomainsResponse(Message):
     """Answer to ListCustomDomains. Generation 2 only."""
 
-    domains: list[CustomDomainInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    domains: list[CustomDomainInfo]
+
+    def __init__(self, *, domains: list[CustomDomainInfo] | None = None) -> None:
+        self.domains = [] if domains is None else domains
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domains:
+            out += [
+                submessage(b"\x0a", item, CustomDomainInfo, "ListCustomDomainsResponse.domains") for item in self.domains
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.domains = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domains
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domains.append(CustomDomainInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListCustomDomainsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domains": field(1, TYPE_MESSAGE, repeated=True),
+        }

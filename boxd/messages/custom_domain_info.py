@@ -3,22 +3,133 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_STRING
+from betterproto2 import TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ("CustomDomainInfo",)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CustomDomainInfo(betterproto2.Message):
+class CustomDomainInfo(Message):
     """One custom domain. Generation 2 only."""
 
-    domain: str = betterproto2.field(1, TYPE_STRING)
-    vm_id: str = betterproto2.field(2, TYPE_STRING)
-    vm_name: str = betterproto2.field(3, TYPE_STRING)
-    status: str = betterproto2.field(4, TYPE_STRING)
+    domain: str = ""
+    vm_id: str = ""
+    vm_name: str = ""
+    status: str = ""
     """"pending" until the DNS is right, then "active"."""
-    last_error: str = betterproto2.field(5, TYPE_STRING)
+    last_error: str = ""
     """Why the last check failed; empty when it did not."""
+
+    def __init__(
+        self,
+        *,
+        domain: str = "",
+        vm_id: str = "",
+        vm_name: str = "",
+        status: str = "",
+        last_error: str = "",
+    ) -> None:
+        self.domain = domain
+        self.vm_id = vm_id
+        self.vm_name = vm_name
+        self.status = status
+        self.last_error = last_error
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain:
+            out.append(text(b"\x0a", self.domain, "CustomDomainInfo.domain"))
+        if self.vm_id:
+            out.append(text(b"\x12", self.vm_id, "CustomDomainInfo.vm_id"))
+        if self.vm_name:
+            out.append(text(b"\x1a", self.vm_name, "CustomDomainInfo.vm_name"))
+        if self.status:
+            out.append(text(b"\x22", self.status, "CustomDomainInfo.status"))
+        if self.last_error:
+            out.append(text(b"\x2a", self.last_error, "CustomDomainInfo.last_error"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x2a:  # last_error
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.last_error = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CustomDomainInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_STRING),
+            "vm_id": field(2, TYPE_STRING),
+            "vm_name": field(3, TYPE_STRING),
+            "status": field(4, TYPE_STRING),
+            "last_error": field(5, TYPE_STRING),
+        }

@@ -3,18 +3,82 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BYTES, TYPE_STRING
+from betterproto2 import TYPE_BYTES, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, raw, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ("DesktopChunk",)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DesktopChunk(betterproto2.Message):
+class DesktopChunk(Message):
     """Some bytes of the tunnel. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
+    vm_id: str = ""
     """Set in the first chunk."""
-    data: bytes = betterproto2.field(2, TYPE_BYTES)
+    data: bytes = b""
+
+    def __init__(self, *, vm_id: str = "", data: bytes = b"") -> None:
+        self.vm_id = vm_id
+        self.data = data
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "DesktopChunk.vm_id"))
+        if self.data:
+            out += raw(b"\x12", self.data, "DesktopChunk.data")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # data
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.data = data[at:stop]
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DesktopChunk", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "data": field(2, TYPE_BYTES),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "AttachDiskRequest",
@@ -24,102 +29,782 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateDiskRequest(betterproto2.Message):
+class CreateDiskRequest(Message):
     """Request of CreateDisk."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    size_bytes: int = betterproto2.field(2, TYPE_UINT64)
+    name: str = ""
+    size_bytes: int = 0
     """Bytes."""
 
+    def __init__(self, *, name: str = "", size_bytes: int = 0) -> None:
+        self.name = name
+        self.size_bytes = size_bytes
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateDiskResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateDiskRequest.name"))
+        if self.size_bytes:
+            out += (b"\x10", uint64(self.size_bytes, "CreateDiskRequest.size_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # size_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.size_bytes = value
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateDiskRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "size_bytes": field(2, TYPE_UINT64),
+        }
+
+
+class CreateDiskResponse(Message):
     """Answer to CreateDisk."""
 
-    disk_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    size_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    disk_id: str = ""
+    name: str = ""
+    size_bytes: int = 0
     """Bytes."""
-    status: str = betterproto2.field(4, TYPE_STRING)
+    status: str = ""
+
+    def __init__(self, *, disk_id: str = "", name: str = "", size_bytes: int = 0, status: str = "") -> None:
+        self.disk_id = disk_id
+        self.name = name
+        self.size_bytes = size_bytes
+        self.status = status
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disk_id:
+            out.append(text(b"\x0a", self.disk_id, "CreateDiskResponse.disk_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateDiskResponse.name"))
+        if self.size_bytes:
+            out += (b"\x18", uint64(self.size_bytes, "CreateDiskResponse.size_bytes"))
+        if self.status:
+            out.append(text(b"\x22", self.status, "CreateDiskResponse.status"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # disk_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.disk_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # size_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.size_bytes = value
+                    continue
+                if tag == 0x22:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateDiskResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disk_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "size_bytes": field(3, TYPE_UINT64),
+            "status": field(4, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListDisksRequest(betterproto2.Message):
+class ListDisksRequest(Message):
     """Request of ListDisks."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListDisksResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListDisksRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListDisksResponse(Message):
     """Answer to ListDisks."""
 
-    disks: list[DiskInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    disks: list[DiskInfo]
+
+    def __init__(self, *, disks: list[DiskInfo] | None = None) -> None:
+        self.disks = [] if disks is None else disks
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disks:
+            out += [submessage(b"\x0a", item, DiskInfo, "ListDisksResponse.disks") for item in self.disks]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.disks = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # disks
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.disks.append(DiskInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListDisksResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disks": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class AttachDiskRequest(betterproto2.Message):
+class AttachDiskRequest(Message):
     """Request of AttachDisk."""
 
-    disk_id: str = betterproto2.field(1, TYPE_STRING)
-    vm_id: str = betterproto2.field(2, TYPE_STRING)
-    mount_path: str = betterproto2.field(3, TYPE_STRING)
+    disk_id: str = ""
+    vm_id: str = ""
+    mount_path: str = ""
     """Absolute path in the machine."""
-    read_only: bool = betterproto2.field(4, TYPE_BOOL)
+    read_only: bool = False
+
+    def __init__(
+        self,
+        *,
+        disk_id: str = "",
+        vm_id: str = "",
+        mount_path: str = "",
+        read_only: bool = False,
+    ) -> None:
+        self.disk_id = disk_id
+        self.vm_id = vm_id
+        self.mount_path = mount_path
+        self.read_only = read_only
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disk_id:
+            out.append(text(b"\x0a", self.disk_id, "AttachDiskRequest.disk_id"))
+        if self.vm_id:
+            out.append(text(b"\x12", self.vm_id, "AttachDiskRequest.vm_id"))
+        if self.mount_path:
+            out.append(text(b"\x1a", self.mount_path, "AttachDiskRequest.mount_path"))
+        if self.read_only:
+            out.append(b"\x20\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # disk_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.disk_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # mount_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mount_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x20:  # read_only
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.read_only = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("AttachDiskRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disk_id": field(1, TYPE_STRING),
+            "vm_id": field(2, TYPE_STRING),
+            "mount_path": field(3, TYPE_STRING),
+            "read_only": field(4, TYPE_BOOL),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class AttachDiskResponse(betterproto2.Message):
+class AttachDiskResponse(Message):
     """Answer to AttachDisk; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DetachDiskRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("AttachDiskResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DetachDiskRequest(Message):
     """Request of DetachDisk."""
 
-    disk_id: str = betterproto2.field(1, TYPE_STRING)
-    vm_id: str = betterproto2.field(2, TYPE_STRING)
+    disk_id: str = ""
+    vm_id: str = ""
+
+    def __init__(self, *, disk_id: str = "", vm_id: str = "") -> None:
+        self.disk_id = disk_id
+        self.vm_id = vm_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disk_id:
+            out.append(text(b"\x0a", self.disk_id, "DetachDiskRequest.disk_id"))
+        if self.vm_id:
+            out.append(text(b"\x12", self.vm_id, "DetachDiskRequest.vm_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # disk_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.disk_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DetachDiskRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disk_id": field(1, TYPE_STRING),
+            "vm_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DetachDiskResponse(betterproto2.Message):
+class DetachDiskResponse(Message):
     """Answer to DetachDisk; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DestroyDiskRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DetachDiskResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DestroyDiskRequest(Message):
     """Request of DestroyDisk."""
 
-    disk_id: str = betterproto2.field(1, TYPE_STRING)
+    disk_id: str = ""
+
+    def __init__(self, *, disk_id: str = "") -> None:
+        self.disk_id = disk_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disk_id:
+            out.append(text(b"\x0a", self.disk_id, "DestroyDiskRequest.disk_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # disk_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.disk_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DestroyDiskRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disk_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DestroyDiskResponse(betterproto2.Message):
+class DestroyDiskResponse(Message):
     """Answer to DestroyDisk; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DiskInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DestroyDiskResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DiskInfo(Message):
     """One disk."""
 
-    disk_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    size_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    disk_id: str = ""
+    name: str = ""
+    size_bytes: int = 0
     """Bytes."""
-    status: str = betterproto2.field(4, TYPE_STRING)
+    status: str = ""
     """One of creating, ready, destroyed."""
-    worker_id: str = betterproto2.field(5, TYPE_STRING)
+    worker_id: str = ""
     """Generation 1 only."""
-    attachments: list[DiskAttachment] = betterproto2.field(6, TYPE_MESSAGE, repeated=True)
-    created_at: int = betterproto2.field(8, TYPE_INT64)
+    attachments: list[DiskAttachment]
+    created_at: int = 0
     """Unix time in seconds. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        disk_id: str = "",
+        name: str = "",
+        size_bytes: int = 0,
+        status: str = "",
+        worker_id: str = "",
+        attachments: list[DiskAttachment] | None = None,
+        created_at: int = 0,
+    ) -> None:
+        self.disk_id = disk_id
+        self.name = name
+        self.size_bytes = size_bytes
+        self.status = status
+        self.worker_id = worker_id
+        self.attachments = [] if attachments is None else attachments
+        self.created_at = created_at
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DiskAttachment(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disk_id:
+            out.append(text(b"\x0a", self.disk_id, "DiskInfo.disk_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "DiskInfo.name"))
+        if self.size_bytes:
+            out += (b"\x18", uint64(self.size_bytes, "DiskInfo.size_bytes"))
+        if self.status:
+            out.append(text(b"\x22", self.status, "DiskInfo.status"))
+        if self.worker_id:
+            out.append(text(b"\x2a", self.worker_id, "DiskInfo.worker_id"))
+        if self.attachments:
+            out += [
+                submessage(b"\x32", item, DiskAttachment, "DiskInfo.attachments") for item in self.attachments
+            ]
+        if self.created_at:
+            out += (b"\x40", int64(self.created_at, "DiskInfo.created_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.attachments = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # disk_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.disk_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x18:  # size_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.size_bytes = value
+                        continue
+                elif tag < 0x40:
+                    if tag == 0x22:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # worker_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.worker_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x32:  # attachments
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.attachments.append(DiskAttachment.parse(data[at:stop]))
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x40:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 24, 34, 42, 50, 64), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DiskInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disk_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "size_bytes": field(3, TYPE_UINT64),
+            "status": field(4, TYPE_STRING),
+            "worker_id": field(5, TYPE_STRING),
+            "attachments": field(6, TYPE_MESSAGE, repeated=True),
+            "created_at": field(8, TYPE_INT64),
+        }
+
+
+class DiskAttachment(Message):
     """Where a disk is attached."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    vm_name: str = betterproto2.field(2, TYPE_STRING)
-    mount_path: str = betterproto2.field(3, TYPE_STRING)
-    mount_mode: str = betterproto2.field(4, TYPE_STRING)
+    vm_id: str = ""
+    vm_name: str = ""
+    mount_path: str = ""
+    mount_mode: str = ""
     """"ro" or "rw"."""
+
+    def __init__(
+        self,
+        *,
+        vm_id: str = "",
+        vm_name: str = "",
+        mount_path: str = "",
+        mount_mode: str = "",
+    ) -> None:
+        self.vm_id = vm_id
+        self.vm_name = vm_name
+        self.mount_path = mount_path
+        self.mount_mode = mount_mode
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "DiskAttachment.vm_id"))
+        if self.vm_name:
+            out.append(text(b"\x12", self.vm_name, "DiskAttachment.vm_name"))
+        if self.mount_path:
+            out.append(text(b"\x1a", self.mount_path, "DiskAttachment.mount_path"))
+        if self.mount_mode:
+            out.append(text(b"\x22", self.mount_mode, "DiskAttachment.mount_mode"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # mount_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mount_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # mount_mode
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mount_mode = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DiskAttachment", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "vm_name": field(2, TYPE_STRING),
+            "mount_path": field(3, TYPE_STRING),
+            "mount_mode": field(4, TYPE_STRING),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "BindDomainRequest",
@@ -19,46 +24,311 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class BindDomainRequest(betterproto2.Message):
+class BindDomainRequest(Message):
     """Request of BindDomain. Generation 1 only."""
 
-    domain: str = betterproto2.field(1, TYPE_STRING)
-    vm_id: str = betterproto2.field(2, TYPE_STRING)
+    domain: str = ""
+    vm_id: str = ""
+
+    def __init__(self, *, domain: str = "", vm_id: str = "") -> None:
+        self.domain = domain
+        self.vm_id = vm_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain:
+            out.append(text(b"\x0a", self.domain, "BindDomainRequest.domain"))
+        if self.vm_id:
+            out.append(text(b"\x12", self.vm_id, "BindDomainRequest.vm_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("BindDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_STRING),
+            "vm_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class BindDomainResponse(betterproto2.Message):
+class BindDomainResponse(Message):
     """Answer to BindDomain; it carries nothing. Generation 1 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UnbindDomainRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("BindDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class UnbindDomainRequest(Message):
     """Request of UnbindDomain. Generation 1 only."""
 
-    domain: str = betterproto2.field(1, TYPE_STRING)
+    domain: str = ""
+
+    def __init__(self, *, domain: str = "") -> None:
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain:
+            out.append(text(b"\x0a", self.domain, "UnbindDomainRequest.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UnbindDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UnbindDomainResponse(betterproto2.Message):
+class UnbindDomainResponse(Message):
     """Answer to UnbindDomain; it carries nothing. Generation 1 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListDomainsRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("UnbindDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListDomainsRequest(Message):
     """Request of ListDomains. Generation 1 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListDomainsResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListDomainsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListDomainsResponse(Message):
     """Answer to ListDomains. Generation 1 only."""
 
-    domains: list[DomainInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    domains: list[DomainInfo]
+
+    def __init__(self, *, domains: list[DomainInfo] | None = None) -> None:
+        self.domains = [] if domains is None else domains
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domains:
+            out += [
+                submessage(b"\x0a", item, DomainInfo, "ListDomainsResponse.domains") for item in self.domains
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.domains = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domains
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domains.append(DomainInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListDomainsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domains": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DomainInfo(betterproto2.Message):
+class DomainInfo(Message):
     """One bound domain. Generation 1 only."""
 
-    domain: str = betterproto2.field(1, TYPE_STRING)
-    vm_id: str = betterproto2.field(2, TYPE_STRING)
+    domain: str = ""
+    vm_id: str = ""
+
+    def __init__(self, *, domain: str = "", vm_id: str = "") -> None:
+        self.domain = domain
+        self.vm_id = vm_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain:
+            out.append(text(b"\x0a", self.domain, "DomainInfo.domain"))
+        if self.vm_id:
+            out.append(text(b"\x12", self.vm_id, "DomainInfo.vm_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DomainInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_STRING),
+            "vm_id": field(2, TYPE_STRING),
+        }

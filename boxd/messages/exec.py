@@ -3,41 +3,226 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_BYTES, TYPE_INT32, TYPE_STRING, TYPE_UINT32
+from betterproto2 import TYPE_BOOL, TYPE_BYTES, TYPE_INT32, TYPE_STRING, TYPE_UINT32, field
+
+from ._message import Message
+from ._wire import Malformed, int32, malformed, more, more_int32, more_uint32, raw, text, uint32, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ("ExecChunk",)
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ExecChunk(betterproto2.Message):
+class ExecChunk(Message):
     """One step of an Exec stream, in either direction. The first chunk of the client names the machine
     and the command; later ones carry input or a new terminal size. The server sends output, and the
     exit code without data.
     """
 
-    data: bytes = betterproto2.field(1, TYPE_BYTES)
+    data: bytes = b""
     """Input or output bytes."""
-    stdin: bool = betterproto2.field(2, TYPE_BOOL)
+    stdin: bool = False
     """From the client: `data` is input of the command."""
-    tty: bool = betterproto2.field(3, TYPE_BOOL)
+    tty: bool = False
     """First chunk: run on a pseudo-terminal, which merges stderr into stdout."""
-    command: str = betterproto2.field(4, TYPE_STRING)
+    command: str = ""
     """First chunk: one line for the machine's `sh`."""
-    vm_id: str = betterproto2.field(5, TYPE_STRING)
+    vm_id: str = ""
     """First chunk: id of the machine."""
-    exit_code: int = betterproto2.field(6, TYPE_INT32)
+    exit_code: int = 0
     """From the server. It has no presence: 0 can mean "not yet", so a chunk without data is what ends
     a command.
     """
-    cols: int = betterproto2.field(7, TYPE_UINT32)
+    cols: int = 0
     """Width of the terminal in characters; 0 means the server's default."""
-    rows: int = betterproto2.field(8, TYPE_UINT32)
+    rows: int = 0
     """Height of the terminal in characters; 0 means the server's default."""
-    window_change: bool = betterproto2.field(9, TYPE_BOOL)
+    window_change: bool = False
     """From the client: `cols` and `rows` are the new size."""
-    is_stderr: bool = betterproto2.field(10, TYPE_BOOL)
+    is_stderr: bool = False
     """From the server: `data` comes from stderr."""
-    device_id: str = betterproto2.field(11, TYPE_STRING)
+    device_id: str = ""
+
+    def __init__(
+        self,
+        *,
+        data: bytes = b"",
+        stdin: bool = False,
+        tty: bool = False,
+        command: str = "",
+        vm_id: str = "",
+        exit_code: int = 0,
+        cols: int = 0,
+        rows: int = 0,
+        window_change: bool = False,
+        is_stderr: bool = False,
+        device_id: str = "",
+    ) -> None:
+        self.data = data
+        self.stdin = stdin
+        self.tty = tty
+        self.command = command
+        self.vm_id = vm_id
+        self.exit_code = exit_code
+        self.cols = cols
+        self.rows = rows
+        self.window_change = window_change
+        self.is_stderr = is_stderr
+        self.device_id = device_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.data:
+            out += raw(b"\x0a", self.data, "ExecChunk.data")
+        if self.stdin:
+            out.append(b"\x10\x01")
+        if self.tty:
+            out.append(b"\x18\x01")
+        if self.command:
+            out.append(text(b"\x22", self.command, "ExecChunk.command"))
+        if self.vm_id:
+            out.append(text(b"\x2a", self.vm_id, "ExecChunk.vm_id"))
+        if self.exit_code:
+            out += (b"\x30", int32(self.exit_code, "ExecChunk.exit_code"))
+        if self.cols:
+            out += (b"\x38", uint32(self.cols, "ExecChunk.cols"))
+        if self.rows:
+            out += (b"\x40", uint32(self.rows, "ExecChunk.rows"))
+        if self.window_change:
+            out.append(b"\x48\x01")
+        if self.is_stderr:
+            out.append(b"\x50\x01")
+        if self.device_id:
+            out.append(text(b"\x5a", self.device_id, "ExecChunk.device_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # data
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.data = data[at:stop]
+                        at = stop
+                        continue
+                    if tag == 0x10:  # stdin
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.stdin = value != 0
+                        continue
+                    if tag == 0x18:  # tty
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.tty = value != 0
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x22:  # command
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.command = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x30:  # exit_code
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int32(data, at, value)
+                        message.exit_code = value
+                        continue
+                elif tag < 0x50:
+                    if tag == 0x38:  # cols
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.cols = value
+                        continue
+                    if tag == 0x40:  # rows
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.rows = value
+                        continue
+                    if tag == 0x48:  # window_change
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.window_change = value != 0
+                        continue
+                else:
+                    if tag == 0x50:  # is_stderr
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.is_stderr = value != 0
+                        continue
+                    if tag == 0x5a:  # device_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.device_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 16, 24, 34, 42, 48, 56, 64, 72, 80, 90), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ExecChunk", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "data": field(1, TYPE_BYTES),
+            "stdin": field(2, TYPE_BOOL),
+            "tty": field(3, TYPE_BOOL),
+            "command": field(4, TYPE_STRING),
+            "vm_id": field(5, TYPE_STRING),
+            "exit_code": field(6, TYPE_INT32),
+            "cols": field(7, TYPE_UINT32),
+            "rows": field(8, TYPE_UINT32),
+            "window_change": field(9, TYPE_BOOL),
+            "is_stderr": field(10, TYPE_BOOL),
+            "device_id": field(11, TYPE_STRING),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BYTES, TYPE_STRING, TYPE_UINT64
+from betterproto2 import TYPE_BYTES, TYPE_STRING, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, raw, text, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "DownloadFileChunk",
@@ -18,55 +23,416 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UploadFileRequest(betterproto2.Message):
+class UploadFileRequest(Message):
     """Request of UploadFile."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    path: str = betterproto2.field(2, TYPE_STRING)
-    data: bytes = betterproto2.field(3, TYPE_BYTES)
+    vm_id: str = ""
+    path: str = ""
+    data: bytes = b""
+
+    def __init__(self, *, vm_id: str = "", path: str = "", data: bytes = b"") -> None:
+        self.vm_id = vm_id
+        self.path = path
+        self.data = data
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "UploadFileRequest.vm_id"))
+        if self.path:
+            out.append(text(b"\x12", self.path, "UploadFileRequest.path"))
+        if self.data:
+            out += raw(b"\x1a", self.data, "UploadFileRequest.data")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # data
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.data = data[at:stop]
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UploadFileRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "path": field(2, TYPE_STRING),
+            "data": field(3, TYPE_BYTES),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UploadFileResponse(betterproto2.Message):
+class UploadFileResponse(Message):
     """Tells how much was written."""
 
-    bytes_written: int = betterproto2.field(1, TYPE_UINT64)
+    bytes_written: int = 0
     """Bytes."""
 
+    def __init__(self, *, bytes_written: int = 0) -> None:
+        self.bytes_written = bytes_written
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UploadFileChunk(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.bytes_written:
+            out += (b"\x08", uint64(self.bytes_written, "UploadFileResponse.bytes_written"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # bytes_written
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.bytes_written = value
+                    continue
+                at, kept = unknown(data, start, (8,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UploadFileResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "bytes_written": field(1, TYPE_UINT64),
+        }
+
+
+class UploadFileChunk(Message):
     """A piece of a file on its way to a machine."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
+    vm_id: str = ""
     """Set in the first chunk."""
-    path: str = betterproto2.field(2, TYPE_STRING)
+    path: str = ""
     """Set in the first chunk."""
-    total_size: int = betterproto2.field(3, TYPE_UINT64)
+    total_size: int = 0
     """Size of the whole file in bytes, set in the first chunk."""
-    data: bytes = betterproto2.field(4, TYPE_BYTES)
+    data: bytes = b""
+
+    def __init__(self, *, vm_id: str = "", path: str = "", total_size: int = 0, data: bytes = b"") -> None:
+        self.vm_id = vm_id
+        self.path = path
+        self.total_size = total_size
+        self.data = data
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "UploadFileChunk.vm_id"))
+        if self.path:
+            out.append(text(b"\x12", self.path, "UploadFileChunk.path"))
+        if self.total_size:
+            out += (b"\x18", uint64(self.total_size, "UploadFileChunk.total_size"))
+        if self.data:
+            out += raw(b"\x22", self.data, "UploadFileChunk.data")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # total_size
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.total_size = value
+                    continue
+                if tag == 0x22:  # data
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.data = data[at:stop]
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UploadFileChunk", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "path": field(2, TYPE_STRING),
+            "total_size": field(3, TYPE_UINT64),
+            "data": field(4, TYPE_BYTES),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DownloadFileRequest(betterproto2.Message):
+class DownloadFileRequest(Message):
     """Names the file to read."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    path: str = betterproto2.field(2, TYPE_STRING)
+    vm_id: str = ""
+    path: str = ""
+
+    def __init__(self, *, vm_id: str = "", path: str = "") -> None:
+        self.vm_id = vm_id
+        self.path = path
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "DownloadFileRequest.vm_id"))
+        if self.path:
+            out.append(text(b"\x12", self.path, "DownloadFileRequest.path"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.path = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DownloadFileRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "path": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DownloadFileResponse(betterproto2.Message):
+class DownloadFileResponse(Message):
     """Answer to DownloadFile."""
 
-    data: bytes = betterproto2.field(1, TYPE_BYTES)
+    data: bytes = b""
+
+    def __init__(self, *, data: bytes = b"") -> None:
+        self.data = data
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.data:
+            out += raw(b"\x0a", self.data, "DownloadFileResponse.data")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # data
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.data = data[at:stop]
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DownloadFileResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "data": field(1, TYPE_BYTES),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DownloadFileChunk(betterproto2.Message):
+class DownloadFileChunk(Message):
     """A piece of a file on its way from a machine. Generation 2 only."""
 
-    total_size: int = betterproto2.field(1, TYPE_UINT64)
+    total_size: int = 0
     """Size of the whole file in bytes."""
-    data: bytes = betterproto2.field(2, TYPE_BYTES)
+    data: bytes = b""
+
+    def __init__(self, *, total_size: int = 0, data: bytes = b"") -> None:
+        self.total_size = total_size
+        self.data = data
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.total_size:
+            out += (b"\x08", uint64(self.total_size, "DownloadFileChunk.total_size"))
+        if self.data:
+            out += raw(b"\x12", self.data, "DownloadFileChunk.data")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # total_size
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.total_size = value
+                    continue
+                if tag == 0x12:  # data
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.data = data[at:stop]
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (8, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DownloadFileChunk", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "total_size": field(1, TYPE_UINT64),
+            "data": field(2, TYPE_BYTES),
+        }

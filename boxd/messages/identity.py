@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, field
 
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
 from .billing_info import BillingInfo
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "GetConfigRequest",
@@ -18,34 +22,237 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class WhoamiRequest(betterproto2.Message):
+class WhoamiRequest(Message):
     """Request of Whoami."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class WhoamiResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("WhoamiRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class WhoamiResponse(Message):
     """Answer to Whoami."""
 
-    user_id: str = betterproto2.field(1, TYPE_STRING)
-    pubkey_fingerprints: list[str] = betterproto2.field(2, TYPE_STRING, repeated=True)
+    user_id: str = ""
+    pubkey_fingerprints: list[str]
     """Of the form SHA256:..."""
-    default_network_id: str = betterproto2.field(3, TYPE_STRING)
+    default_network_id: str = ""
     """Generation 1 only."""
-    billing: BillingInfo | None = betterproto2.field(4, TYPE_MESSAGE, optional=True)
-    display_name: str = betterproto2.field(5, TYPE_STRING)
+    billing: BillingInfo | None = None
+    display_name: str = ""
+
+    def __init__(
+        self,
+        *,
+        user_id: str = "",
+        pubkey_fingerprints: list[str] | None = None,
+        default_network_id: str = "",
+        billing: BillingInfo | None = None,
+        display_name: str = "",
+    ) -> None:
+        self.user_id = user_id
+        self.pubkey_fingerprints = [] if pubkey_fingerprints is None else pubkey_fingerprints
+        self.default_network_id = default_network_id
+        self.billing = billing
+        self.display_name = display_name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.user_id:
+            out.append(text(b"\x0a", self.user_id, "WhoamiResponse.user_id"))
+        if self.pubkey_fingerprints:
+            out += [
+                text(b"\x12", item, "WhoamiResponse.pubkey_fingerprints") for item in self.pubkey_fingerprints
+            ]
+        if self.default_network_id:
+            out.append(text(b"\x1a", self.default_network_id, "WhoamiResponse.default_network_id"))
+        if self.billing is not None:
+            out.append(submessage(b"\x22", self.billing, BillingInfo, "WhoamiResponse.billing"))
+        if self.display_name:
+            out.append(text(b"\x2a", self.display_name, "WhoamiResponse.display_name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.pubkey_fingerprints = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # pubkey_fingerprints
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.pubkey_fingerprints.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                if tag == 0x1a:  # default_network_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.default_network_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # billing
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.billing = BillingInfo.parse(data[at:stop], message.billing)
+                    at = stop
+                    continue
+                if tag == 0x2a:  # display_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.display_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("WhoamiResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "user_id": field(1, TYPE_STRING),
+            "pubkey_fingerprints": field(2, TYPE_STRING, repeated=True),
+            "default_network_id": field(3, TYPE_STRING),
+            "billing": field(4, TYPE_MESSAGE, optional=True),
+            "display_name": field(5, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetConfigRequest(betterproto2.Message):
+class GetConfigRequest(Message):
     """Request of GetConfig."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetConfigResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("GetConfigRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class GetConfigResponse(Message):
     """Answer to GetConfig."""
 
-    default_image: str = betterproto2.field(1, TYPE_STRING)
+    default_image: str = ""
     """Image of a machine that is created without one."""
-    zone: str = betterproto2.field(2, TYPE_STRING)
+    zone: str = ""
     """Domain under which machines have their names."""
+
+    def __init__(self, *, default_image: str = "", zone: str = "") -> None:
+        self.default_image = default_image
+        self.zone = zone
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.default_image:
+            out.append(text(b"\x0a", self.default_image, "GetConfigResponse.default_image"))
+        if self.zone:
+            out.append(text(b"\x12", self.zone, "GetConfigResponse.zone"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # default_image
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.default_image = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # zone
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.zone = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetConfigResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "default_image": field(1, TYPE_STRING),
+            "zone": field(2, TYPE_STRING),
+        }

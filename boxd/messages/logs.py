@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_BYTES, TYPE_STRING
+from betterproto2 import TYPE_BOOL, TYPE_BYTES, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, raw, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "LogChunk",
@@ -14,17 +19,120 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class StreamLogsRequest(betterproto2.Message):
+class StreamLogsRequest(Message):
     """Request of StreamLogs."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    follow: bool = betterproto2.field(2, TYPE_BOOL)
+    vm_id: str = ""
+    follow: bool = False
     """Keeps the stream open for output to come."""
 
+    def __init__(self, *, vm_id: str = "", follow: bool = False) -> None:
+        self.vm_id = vm_id
+        self.follow = follow
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class LogChunk(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "StreamLogsRequest.vm_id"))
+        if self.follow:
+            out.append(b"\x10\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # follow
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.follow = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("StreamLogsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "follow": field(2, TYPE_BOOL),
+        }
+
+
+class LogChunk(Message):
     """Some console output."""
 
-    data: bytes = betterproto2.field(1, TYPE_BYTES)
+    data: bytes = b""
+
+    def __init__(self, *, data: bytes = b"") -> None:
+        self.data = data
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.data:
+            out += raw(b"\x0a", self.data, "LogChunk.data")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # data
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.data = data[at:stop]
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("LogChunk", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "data": field(1, TYPE_BYTES),
+        }

@@ -3,10 +3,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_MAP, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32
+from betterproto2 import TYPE_BOOL, TYPE_MAP, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, field, map_meta
+
+from ._message import Message
+from ._wire import (
+    Malformed,
+    entries,
+    malformed,
+    more,
+    more_uint32,
+    submessage,
+    text,
+    text_entry,
+    uint32,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "MachineSpec",
@@ -14,42 +30,329 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MachineSpec(betterproto2.Message):
+class MachineSpec(Message):
     """What a machine should be, as a document that can be kept and compared. Generation 2 only."""
 
-    version: int = betterproto2.field(1, TYPE_UINT32)
+    version: int = 0
     """Version of the document's format."""
-    base: MachineSpecBase | None = betterproto2.field(2, TYPE_MESSAGE, optional=True)
-    size: str = betterproto2.field(3, TYPE_STRING)
+    base: MachineSpecBase | None = None
+    size: str = ""
     """Name of a size."""
-    labels: dict[str, str] = betterproto2.field(
-        4, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
-    networks: list[str] = betterproto2.field(5, TYPE_STRING, repeated=True)
-    isolated: bool = betterproto2.field(6, TYPE_BOOL)
-    egress: list[str] = betterproto2.field(7, TYPE_STRING, repeated=True)
+    labels: dict[str, str]
+    networks: list[str]
+    isolated: bool = False
+    egress: list[str]
     """What the machine may connect to."""
-    env: dict[str, str] = betterproto2.field(
-        8, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
+    env: dict[str, str]
     """Environment variables by name."""
-    connections: dict[str, str] = betterproto2.field(
-        9, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
-    agents: list[str] = betterproto2.field(10, TYPE_STRING, repeated=True)
-    assign_to: str = betterproto2.field(11, TYPE_STRING)
-    secrets: list[str] = betterproto2.field(12, TYPE_STRING, repeated=True)
+    connections: dict[str, str]
+    agents: list[str]
+    assign_to: str = ""
+    secrets: list[str]
     """Names of secrets to provide, never their values."""
-    packages: list[str] = betterproto2.field(13, TYPE_STRING, repeated=True)
+    packages: list[str]
     """What to install."""
 
+    def __init__(
+        self,
+        *,
+        version: int = 0,
+        base: MachineSpecBase | None = None,
+        size: str = "",
+        labels: dict[str, str] | None = None,
+        networks: list[str] | None = None,
+        isolated: bool = False,
+        egress: list[str] | None = None,
+        env: dict[str, str] | None = None,
+        connections: dict[str, str] | None = None,
+        agents: list[str] | None = None,
+        assign_to: str = "",
+        secrets: list[str] | None = None,
+        packages: list[str] | None = None,
+    ) -> None:
+        self.version = version
+        self.base = base
+        self.size = size
+        self.labels = {} if labels is None else labels
+        self.networks = [] if networks is None else networks
+        self.isolated = isolated
+        self.egress = [] if egress is None else egress
+        self.env = {} if env is None else env
+        self.connections = {} if connections is None else connections
+        self.agents = [] if agents is None else agents
+        self.assign_to = assign_to
+        self.secrets = [] if secrets is None else secrets
+        self.packages = [] if packages is None else packages
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MachineSpecBase(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.version:
+            out += (b"\x08", uint32(self.version, "MachineSpec.version"))
+        if self.base is not None:
+            out.append(submessage(b"\x12", self.base, MachineSpecBase, "MachineSpec.base"))
+        if self.size:
+            out.append(text(b"\x1a", self.size, "MachineSpec.size"))
+        if self.labels:
+            out += entries(b"\x22", self.labels, "MachineSpec.labels")
+        if self.networks:
+            out += [text(b"\x2a", item, "MachineSpec.networks") for item in self.networks]
+        if self.isolated:
+            out.append(b"\x30\x01")
+        if self.egress:
+            out += [text(b"\x3a", item, "MachineSpec.egress") for item in self.egress]
+        if self.env:
+            out += entries(b"\x42", self.env, "MachineSpec.env")
+        if self.connections:
+            out += entries(b"\x4a", self.connections, "MachineSpec.connections")
+        if self.agents:
+            out += [text(b"\x52", item, "MachineSpec.agents") for item in self.agents]
+        if self.assign_to:
+            out.append(text(b"\x5a", self.assign_to, "MachineSpec.assign_to"))
+        if self.secrets:
+            out += [text(b"\x62", item, "MachineSpec.secrets") for item in self.secrets]
+        if self.packages:
+            out += [text(b"\x6a", item, "MachineSpec.packages") for item in self.packages]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.labels = {}
+            message.networks = []
+            message.egress = []
+            message.env = {}
+            message.connections = {}
+            message.agents = []
+            message.secrets = []
+            message.packages = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x2a:
+                    if tag == 0x08:  # version
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.version = value
+                        continue
+                    if tag == 0x12:  # base
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.base = MachineSpecBase.parse(data[at:stop], message.base)
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # size
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.size = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x22:  # labels
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.labels[key] = entry
+                        at = stop
+                        continue
+                elif tag < 0x4a:
+                    if tag == 0x2a:  # networks
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.networks.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x30:  # isolated
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.isolated = value != 0
+                        continue
+                    if tag == 0x3a:  # egress
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.egress.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x42:  # env
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.env[key] = entry
+                        at = stop
+                        continue
+                elif tag < 0x6a:
+                    if tag == 0x4a:  # connections
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.connections[key] = entry
+                        at = stop
+                        continue
+                    if tag == 0x52:  # agents
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.agents.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x5a:  # assign_to
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.assign_to = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x62:  # secrets
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.secrets.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x6a:  # packages
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.packages.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (8, 18, 26, 34, 42, 48, 58, 66, 74, 82, 90, 98, 106), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("MachineSpec", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "version": field(1, TYPE_UINT32),
+            "base": field(2, TYPE_MESSAGE, optional=True),
+            "size": field(3, TYPE_STRING),
+            "labels": field(4, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "networks": field(5, TYPE_STRING, repeated=True),
+            "isolated": field(6, TYPE_BOOL),
+            "egress": field(7, TYPE_STRING, repeated=True),
+            "env": field(8, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "connections": field(9, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "agents": field(10, TYPE_STRING, repeated=True),
+            "assign_to": field(11, TYPE_STRING),
+            "secrets": field(12, TYPE_STRING, repeated=True),
+            "packages": field(13, TYPE_STRING, repeated=True),
+        }
+
+
+class MachineSpecBase(Message):
     """What a machine starts from: at most one of these. Generation 2 only."""
 
-    team: str | None = betterproto2.field(1, TYPE_STRING, optional=True, group="kind")
+    team: str | None = None
     """The default snapshot of this team."""
-    snapshot: str | None = betterproto2.field(2, TYPE_STRING, optional=True, group="kind")
+    snapshot: str | None = None
     """This snapshot."""
+
+    def __init__(self, *, team: str | None = None, snapshot: str | None = None) -> None:
+        self.team = team
+        self.snapshot = snapshot
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if (self.team, self.snapshot).count(None) < 1:
+            raise ValueError("MachineSpecBase has more than one field set of the oneof kind")
+        if self.team is not None:
+            out.append(text(b"\x0a", self.team, "MachineSpecBase.team"))
+        if self.snapshot is not None:
+            out.append(text(b"\x12", self.snapshot, "MachineSpecBase.snapshot"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team = data[at:stop].decode()
+                    message.snapshot = None
+                    at = stop
+                    continue
+                if tag == 0x12:  # snapshot
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.snapshot = data[at:stop].decode()
+                    message.team = None
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("MachineSpecBase", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team": field(1, TYPE_STRING, optional=True, group="kind"),
+            "snapshot": field(2, TYPE_STRING, optional=True, group="kind"),
+        }

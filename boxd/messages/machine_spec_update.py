@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING, field
 
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
 from .machine_spec import MachineSpec
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "MachineSpecChange",
@@ -17,50 +21,498 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UpdateMachineSpecRequest(betterproto2.Message):
+class UpdateMachineSpecRequest(Message):
     """Request of UpdateMachineSpec. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    patch: str = betterproto2.field(2, TYPE_STRING)
+    patch: str = ""
     """The patch, as text."""
-    dry_run: bool = betterproto2.field(3, TYPE_BOOL)
+    dry_run: bool = False
     """Tells the changes and applies none."""
-    reboot: bool = betterproto2.field(4, TYPE_BOOL)
+    reboot: bool = False
     """Allows a reboot where a change needs one."""
-    retry_packages: bool = betterproto2.field(5, TYPE_BOOL)
+    retry_packages: bool = False
     """Runs failed package installations again."""
-    expected_spec: str = betterproto2.field(6, TYPE_STRING)
+    expected_spec: str = ""
+
+    def __init__(
+        self,
+        *,
+        vm: str = "",
+        patch: str = "",
+        dry_run: bool = False,
+        reboot: bool = False,
+        retry_packages: bool = False,
+        expected_spec: str = "",
+    ) -> None:
+        self.vm = vm
+        self.patch = patch
+        self.dry_run = dry_run
+        self.reboot = reboot
+        self.retry_packages = retry_packages
+        self.expected_spec = expected_spec
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "UpdateMachineSpecRequest.vm"))
+        if self.patch:
+            out.append(text(b"\x12", self.patch, "UpdateMachineSpecRequest.patch"))
+        if self.dry_run:
+            out.append(b"\x18\x01")
+        if self.reboot:
+            out.append(b"\x20\x01")
+        if self.retry_packages:
+            out.append(b"\x28\x01")
+        if self.expected_spec:
+            out.append(text(b"\x32", self.expected_spec, "UpdateMachineSpecRequest.expected_spec"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # patch
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.patch = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # dry_run
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.dry_run = value != 0
+                    continue
+                if tag == 0x20:  # reboot
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.reboot = value != 0
+                    continue
+                if tag == 0x28:  # retry_packages
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.retry_packages = value != 0
+                    continue
+                if tag == 0x32:  # expected_spec
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.expected_spec = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 32, 40, 50), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UpdateMachineSpecRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "patch": field(2, TYPE_STRING),
+            "dry_run": field(3, TYPE_BOOL),
+            "reboot": field(4, TYPE_BOOL),
+            "retry_packages": field(5, TYPE_BOOL),
+            "expected_spec": field(6, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UpdateMachineSpecResponse(betterproto2.Message):
+class UpdateMachineSpecResponse(Message):
     """Answer to UpdateMachineSpec. Generation 2 only."""
 
-    changes: list[MachineSpecChange] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
-    reboot_required: bool = betterproto2.field(2, TYPE_BOOL)
-    reboot_recommended: bool = betterproto2.field(3, TYPE_BOOL)
-    spec: MachineSpec | None = betterproto2.field(4, TYPE_MESSAGE, optional=True)
+    changes: list[MachineSpecChange]
+    reboot_required: bool = False
+    reboot_recommended: bool = False
+    spec: MachineSpec | None = None
     """The specification after the patch."""
-    applied: bool = betterproto2.field(5, TYPE_BOOL)
-    rebooted: bool = betterproto2.field(6, TYPE_BOOL)
-    resize_error: str = betterproto2.field(7, TYPE_STRING)
+    applied: bool = False
+    rebooted: bool = False
+    resize_error: str = ""
     """Why the size could not be changed; empty when it could."""
 
+    def __init__(
+        self,
+        *,
+        changes: list[MachineSpecChange] | None = None,
+        reboot_required: bool = False,
+        reboot_recommended: bool = False,
+        spec: MachineSpec | None = None,
+        applied: bool = False,
+        rebooted: bool = False,
+        resize_error: str = "",
+    ) -> None:
+        self.changes = [] if changes is None else changes
+        self.reboot_required = reboot_required
+        self.reboot_recommended = reboot_recommended
+        self.spec = spec
+        self.applied = applied
+        self.rebooted = rebooted
+        self.resize_error = resize_error
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MachineSpecChange(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.changes:
+            out += [
+                submessage(b"\x0a", item, MachineSpecChange, "UpdateMachineSpecResponse.changes") for item in self.changes
+            ]
+        if self.reboot_required:
+            out.append(b"\x10\x01")
+        if self.reboot_recommended:
+            out.append(b"\x18\x01")
+        if self.spec is not None:
+            out.append(submessage(b"\x22", self.spec, MachineSpec, "UpdateMachineSpecResponse.spec"))
+        if self.applied:
+            out.append(b"\x28\x01")
+        if self.rebooted:
+            out.append(b"\x30\x01")
+        if self.resize_error:
+            out.append(text(b"\x3a", self.resize_error, "UpdateMachineSpecResponse.resize_error"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.changes = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # changes
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.changes.append(MachineSpecChange.parse(data[at:stop]))
+                        at = stop
+                        continue
+                    if tag == 0x10:  # reboot_required
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.reboot_required = value != 0
+                        continue
+                    if tag == 0x18:  # reboot_recommended
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.reboot_recommended = value != 0
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x22:  # spec
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.spec = MachineSpec.parse(data[at:stop], message.spec)
+                        at = stop
+                        continue
+                    if tag == 0x28:  # applied
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.applied = value != 0
+                        continue
+                    if tag == 0x30:  # rebooted
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.rebooted = value != 0
+                        continue
+                else:
+                    if tag == 0x3a:  # resize_error
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.resize_error = data[at:stop].decode()
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 16, 24, 34, 40, 48, 58), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UpdateMachineSpecResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "changes": field(1, TYPE_MESSAGE, repeated=True),
+            "reboot_required": field(2, TYPE_BOOL),
+            "reboot_recommended": field(3, TYPE_BOOL),
+            "spec": field(4, TYPE_MESSAGE, optional=True),
+            "applied": field(5, TYPE_BOOL),
+            "rebooted": field(6, TYPE_BOOL),
+            "resize_error": field(7, TYPE_STRING),
+        }
+
+
+class MachineSpecChange(Message):
     """What a patch does to one field of the specification. Generation 2 only."""
 
-    field: str = betterproto2.field(1, TYPE_STRING)
-    apply: str = betterproto2.field(2, TYPE_STRING)
-    added: list[str] = betterproto2.field(3, TYPE_STRING, repeated=True)
-    removed: list[str] = betterproto2.field(4, TYPE_STRING, repeated=True)
-    changed: list[str] = betterproto2.field(5, TYPE_STRING, repeated=True)
-    before: str = betterproto2.field(6, TYPE_STRING)
-    after: str = betterproto2.field(7, TYPE_STRING)
-    note: str = betterproto2.field(8, TYPE_STRING)
-    warnings: list[str] = betterproto2.field(9, TYPE_STRING, repeated=True)
-    skipped: list[str] = betterproto2.field(10, TYPE_STRING, repeated=True)
-    unskipped: list[str] = betterproto2.field(11, TYPE_STRING, repeated=True)
+    field: str = ""
+    apply: str = ""
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    before: str = ""
+    after: str = ""
+    note: str = ""
+    warnings: list[str]
+    skipped: list[str]
+    unskipped: list[str]
+
+    def __init__(
+        self,
+        *,
+        field: str = "",
+        apply: str = "",
+        added: list[str] | None = None,
+        removed: list[str] | None = None,
+        changed: list[str] | None = None,
+        before: str = "",
+        after: str = "",
+        note: str = "",
+        warnings: list[str] | None = None,
+        skipped: list[str] | None = None,
+        unskipped: list[str] | None = None,
+    ) -> None:
+        self.field = field
+        self.apply = apply
+        self.added = [] if added is None else added
+        self.removed = [] if removed is None else removed
+        self.changed = [] if changed is None else changed
+        self.before = before
+        self.after = after
+        self.note = note
+        self.warnings = [] if warnings is None else warnings
+        self.skipped = [] if skipped is None else skipped
+        self.unskipped = [] if unskipped is None else unskipped
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.field:
+            out.append(text(b"\x0a", self.field, "MachineSpecChange.field"))
+        if self.apply:
+            out.append(text(b"\x12", self.apply, "MachineSpecChange.apply"))
+        if self.added:
+            out += [text(b"\x1a", item, "MachineSpecChange.added") for item in self.added]
+        if self.removed:
+            out += [text(b"\x22", item, "MachineSpecChange.removed") for item in self.removed]
+        if self.changed:
+            out += [text(b"\x2a", item, "MachineSpecChange.changed") for item in self.changed]
+        if self.before:
+            out.append(text(b"\x32", self.before, "MachineSpecChange.before"))
+        if self.after:
+            out.append(text(b"\x3a", self.after, "MachineSpecChange.after"))
+        if self.note:
+            out.append(text(b"\x42", self.note, "MachineSpecChange.note"))
+        if self.warnings:
+            out += [text(b"\x4a", item, "MachineSpecChange.warnings") for item in self.warnings]
+        if self.skipped:
+            out += [text(b"\x52", item, "MachineSpecChange.skipped") for item in self.skipped]
+        if self.unskipped:
+            out += [text(b"\x5a", item, "MachineSpecChange.unskipped") for item in self.unskipped]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.added = []
+            message.removed = []
+            message.changed = []
+            message.warnings = []
+            message.skipped = []
+            message.unskipped = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # field
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.field = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # apply
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.apply = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # added
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.added.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x22:  # removed
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.removed.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # changed
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.changed.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x32:  # before
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.before = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x52:
+                    if tag == 0x3a:  # after
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.after = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x42:  # note
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.note = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x4a:  # warnings
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.warnings.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x52:  # skipped
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.skipped.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x5a:  # unskipped
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.unskipped.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 50, 58, 66, 74, 82, 90), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("MachineSpecChange", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "field": field(1, TYPE_STRING),
+            "apply": field(2, TYPE_STRING),
+            "added": field(3, TYPE_STRING, repeated=True),
+            "removed": field(4, TYPE_STRING, repeated=True),
+            "changed": field(5, TYPE_STRING, repeated=True),
+            "before": field(6, TYPE_STRING),
+            "after": field(7, TYPE_STRING),
+            "note": field(8, TYPE_STRING),
+            "warnings": field(9, TYPE_STRING, repeated=True),
+            "skipped": field(10, TYPE_STRING, repeated=True),
+            "unskipped": field(11, TYPE_STRING, repeated=True),
+        }

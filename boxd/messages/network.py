@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateNetworkRequest",
@@ -21,68 +26,517 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateNetworkRequest(betterproto2.Message):
+class CreateNetworkRequest(Message):
     """Request of CreateNetwork."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, name: str = "") -> None:
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateNetworkRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateNetworkRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateNetworkResponse(betterproto2.Message):
+class CreateNetworkResponse(Message):
     """Answer to CreateNetwork."""
 
-    network_id: str = betterproto2.field(1, TYPE_STRING)
+    network_id: str = ""
+
+    def __init__(self, *, network_id: str = "") -> None:
+        self.network_id = network_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.network_id:
+            out.append(text(b"\x0a", self.network_id, "CreateNetworkResponse.network_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # network_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.network_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateNetworkResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "network_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListNetworksRequest(betterproto2.Message):
+class ListNetworksRequest(Message):
     """Request of ListNetworks."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListNetworksResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListNetworksRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListNetworksResponse(Message):
     """Answer to ListNetworks."""
 
-    networks: list[NetworkInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    networks: list[NetworkInfo]
+
+    def __init__(self, *, networks: list[NetworkInfo] | None = None) -> None:
+        self.networks = [] if networks is None else networks
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.networks:
+            out += [
+                submessage(b"\x0a", item, NetworkInfo, "ListNetworksResponse.networks") for item in self.networks
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.networks = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # networks
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.networks.append(NetworkInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListNetworksResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "networks": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetVmNetworksRequest(betterproto2.Message):
+class SetVmNetworksRequest(Message):
     """Request of SetVmNetworks. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    networks: list[str] = betterproto2.field(2, TYPE_STRING, repeated=True)
+    vm_id: str = ""
+    networks: list[str]
+
+    def __init__(self, *, vm_id: str = "", networks: list[str] | None = None) -> None:
+        self.vm_id = vm_id
+        self.networks = [] if networks is None else networks
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "SetVmNetworksRequest.vm_id"))
+        if self.networks:
+            out += [text(b"\x12", item, "SetVmNetworksRequest.networks") for item in self.networks]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.networks = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # networks
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.networks.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetVmNetworksRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "networks": field(2, TYPE_STRING, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetVmNetworksResponse(betterproto2.Message):
+class SetVmNetworksResponse(Message):
     """Answer to SetVmNetworks. Generation 2 only."""
 
-    networks: list[str] = betterproto2.field(1, TYPE_STRING, repeated=True)
+    networks: list[str]
+
+    def __init__(self, *, networks: list[str] | None = None) -> None:
+        self.networks = [] if networks is None else networks
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.networks:
+            out += [text(b"\x0a", item, "SetVmNetworksResponse.networks") for item in self.networks]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.networks = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # networks
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.networks.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetVmNetworksResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "networks": field(1, TYPE_STRING, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetVmEgressAllowRequest(betterproto2.Message):
+class SetVmEgressAllowRequest(Message):
     """Request of SetVmEgressAllow. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    entries: list[str] = betterproto2.field(2, TYPE_STRING, repeated=True)
+    entries: list[str]
+
+    def __init__(self, *, vm: str = "", entries: list[str] | None = None) -> None:
+        self.vm = vm
+        self.entries = [] if entries is None else entries
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "SetVmEgressAllowRequest.vm"))
+        if self.entries:
+            out += [text(b"\x12", item, "SetVmEgressAllowRequest.entries") for item in self.entries]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.entries = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # entries
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.entries.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetVmEgressAllowRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "entries": field(2, TYPE_STRING, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetVmEgressAllowResponse(betterproto2.Message):
+class SetVmEgressAllowResponse(Message):
     """Answer to SetVmEgressAllow. Generation 2 only."""
 
-    entries: list[str] = betterproto2.field(1, TYPE_STRING, repeated=True)
+    entries: list[str]
+
+    def __init__(self, *, entries: list[str] | None = None) -> None:
+        self.entries = [] if entries is None else entries
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.entries:
+            out += [text(b"\x0a", item, "SetVmEgressAllowResponse.entries") for item in self.entries]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.entries = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # entries
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.entries.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetVmEgressAllowResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "entries": field(1, TYPE_STRING, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class NetworkInfo(betterproto2.Message):
+class NetworkInfo(Message):
     """One network."""
 
-    network_id: str = betterproto2.field(1, TYPE_STRING)
-    subnet: str = betterproto2.field(2, TYPE_STRING)
+    network_id: str = ""
+    subnet: str = ""
     """In CIDR notation."""
-    status: str = betterproto2.field(3, TYPE_STRING)
+    status: str = ""
+
+    def __init__(self, *, network_id: str = "", subnet: str = "", status: str = "") -> None:
+        self.network_id = network_id
+        self.subnet = subnet
+        self.status = status
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.network_id:
+            out.append(text(b"\x0a", self.network_id, "NetworkInfo.network_id"))
+        if self.subnet:
+            out.append(text(b"\x12", self.subnet, "NetworkInfo.subnet"))
+        if self.status:
+            out.append(text(b"\x1a", self.status, "NetworkInfo.status"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # network_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.network_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # subnet
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.subnet = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("NetworkInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "network_id": field(1, TYPE_STRING),
+            "subnet": field(2, TYPE_STRING),
+            "status": field(3, TYPE_STRING),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateOrgRequest",
@@ -21,70 +26,523 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListOrgsRequest(betterproto2.Message):
+class ListOrgsRequest(Message):
     """Request of ListOrgs."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListOrgsResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListOrgsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListOrgsResponse(Message):
     """Answer to ListOrgs."""
 
-    orgs: list[OrgSummary] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
-    active_org_id: str = betterproto2.field(2, TYPE_STRING)
+    orgs: list[OrgSummary]
+    active_org_id: str = ""
     """Generation 1 only."""
-    default_org_id: str = betterproto2.field(3, TYPE_STRING)
+    default_org_id: str = ""
+
+    def __init__(
+        self,
+        *,
+        orgs: list[OrgSummary] | None = None,
+        active_org_id: str = "",
+        default_org_id: str = "",
+    ) -> None:
+        self.orgs = [] if orgs is None else orgs
+        self.active_org_id = active_org_id
+        self.default_org_id = default_org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.orgs:
+            out += [submessage(b"\x0a", item, OrgSummary, "ListOrgsResponse.orgs") for item in self.orgs]
+        if self.active_org_id:
+            out.append(text(b"\x12", self.active_org_id, "ListOrgsResponse.active_org_id"))
+        if self.default_org_id:
+            out.append(text(b"\x1a", self.default_org_id, "ListOrgsResponse.default_org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.orgs = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # orgs
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.orgs.append(OrgSummary.parse(data[at:stop]))
+                    at = stop
+                    continue
+                if tag == 0x12:  # active_org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.active_org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # default_org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.default_org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListOrgsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "orgs": field(1, TYPE_MESSAGE, repeated=True),
+            "active_org_id": field(2, TYPE_STRING),
+            "default_org_id": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgContextRequest(betterproto2.Message):
+class SetOrgContextRequest(Message):
     """Request of SetOrgContext. Generation 1 only."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
+    org: str = ""
+
+    def __init__(self, *, org: str = "") -> None:
+        self.org = org
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "SetOrgContextRequest.org"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgContextRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgContextResponse(betterproto2.Message):
+class SetOrgContextResponse(Message):
     """Answer to SetOrgContext. Generation 1 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgContextResponse.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgContextResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateOrgRequest(betterproto2.Message):
+class CreateOrgRequest(Message):
     """Request of CreateOrg. Generation 2 only."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, name: str = "") -> None:
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateOrgRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateOrgRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateOrgResponse(betterproto2.Message):
+class CreateOrgResponse(Message):
     """Answer to CreateOrg. Generation 2 only."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
+    id: str = ""
+    name: str = ""
+
+    def __init__(self, *, id: str = "", name: str = "") -> None:
+        self.id = id
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "CreateOrgResponse.id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateOrgResponse.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateOrgResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenameOrgRequest(betterproto2.Message):
+class RenameOrgRequest(Message):
     """Request of RenameOrg. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
+    org_id: str = ""
+    name: str = ""
+
+    def __init__(self, *, org_id: str = "", name: str = "") -> None:
+        self.org_id = org_id
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "RenameOrgRequest.org_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "RenameOrgRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RenameOrgRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenameOrgResponse(betterproto2.Message):
+class RenameOrgResponse(Message):
     """Answer to RenameOrg; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class OrgSummary(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RenameOrgResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class OrgSummary(Message):
     """One organisation."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    is_admin: bool = betterproto2.field(3, TYPE_BOOL)
+    id: str = ""
+    name: str = ""
+    is_admin: bool = False
     """The caller administers it."""
-    slug: str = betterproto2.field(4, TYPE_STRING)
+    slug: str = ""
     """Generation 2 only."""
+
+    def __init__(self, *, id: str = "", name: str = "", is_admin: bool = False, slug: str = "") -> None:
+        self.id = id
+        self.name = name
+        self.is_admin = is_admin
+        self.slug = slug
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "OrgSummary.id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "OrgSummary.name"))
+        if self.is_admin:
+            out.append(b"\x18\x01")
+        if self.slug:
+            out.append(text(b"\x22", self.slug, "OrgSummary.slug"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # is_admin
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.is_admin = value != 0
+                    continue
+                if tag == 0x22:  # slug
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.slug = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("OrgSummary", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "is_admin": field(3, TYPE_BOOL),
+            "slug": field(4, TYPE_STRING),
+        }

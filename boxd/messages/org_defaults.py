@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_STRING, TYPE_UINT32, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, more_uint32, text, uint32, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "GetOrgBackupsDefaultRequest",
@@ -28,152 +33,1177 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgMachineDefaultsRequest(betterproto2.Message):
+class GetOrgMachineDefaultsRequest(Message):
     """Request of GetOrgMachineDefaults. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgMachineDefaultsRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgMachineDefaultsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgMachineDefaultsResponse(betterproto2.Message):
+class GetOrgMachineDefaultsResponse(Message):
     """Answer to GetOrgMachineDefaults. Generation 2 only."""
 
-    set: bool = betterproto2.field(1, TYPE_BOOL)
+    set: bool = False
     """Whether the organisation has a default of its own."""
-    vcpu: int = betterproto2.field(2, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
-    ceiling_vcpu: int = betterproto2.field(4, TYPE_UINT32)
+    ceiling_vcpu: int = 0
     """The most the organisation may use."""
-    ceiling_memory_bytes: int = betterproto2.field(5, TYPE_UINT64)
+    ceiling_memory_bytes: int = 0
     """The most the organisation may use, in bytes."""
 
+    def __init__(
+        self,
+        *,
+        set: bool = False,
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        ceiling_vcpu: int = 0,
+        ceiling_memory_bytes: int = 0,
+    ) -> None:
+        self.set = set
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.ceiling_vcpu = ceiling_vcpu
+        self.ceiling_memory_bytes = ceiling_memory_bytes
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgMachineDefaultsRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.set:
+            out.append(b"\x08\x01")
+        if self.vcpu:
+            out += (b"\x10", uint32(self.vcpu, "GetOrgMachineDefaultsResponse.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x18", uint64(self.memory_bytes, "GetOrgMachineDefaultsResponse.memory_bytes"))
+        if self.ceiling_vcpu:
+            out += (b"\x20", uint32(self.ceiling_vcpu, "GetOrgMachineDefaultsResponse.ceiling_vcpu"))
+        if self.ceiling_memory_bytes:
+            out += (b"\x28", uint64(self.ceiling_memory_bytes, "GetOrgMachineDefaultsResponse.ceiling_memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # set
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.set = value != 0
+                    continue
+                if tag == 0x10:  # vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vcpu = value
+                    continue
+                if tag == 0x18:  # memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.memory_bytes = value
+                    continue
+                if tag == 0x20:  # ceiling_vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.ceiling_vcpu = value
+                    continue
+                if tag == 0x28:  # ceiling_memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.ceiling_memory_bytes = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24, 32, 40), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgMachineDefaultsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "set": field(1, TYPE_BOOL),
+            "vcpu": field(2, TYPE_UINT32),
+            "memory_bytes": field(3, TYPE_UINT64),
+            "ceiling_vcpu": field(4, TYPE_UINT32),
+            "ceiling_memory_bytes": field(5, TYPE_UINT64),
+        }
+
+
+class SetOrgMachineDefaultsRequest(Message):
     """Request of SetOrgMachineDefaults. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    vcpu: int | None = betterproto2.field(2, TYPE_UINT32, optional=True)
-    memory_bytes: int | None = betterproto2.field(3, TYPE_UINT64, optional=True)
+    org_id: str = ""
+    vcpu: int | None = None
+    memory_bytes: int | None = None
     """Bytes."""
 
+    def __init__(
+        self,
+        *,
+        org_id: str = "",
+        vcpu: int | None = None,
+        memory_bytes: int | None = None,
+    ) -> None:
+        self.org_id = org_id
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgMachineDefaultsResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgMachineDefaultsRequest.org_id"))
+        if self.vcpu is not None:
+            out += (b"\x10", uint32(self.vcpu, "SetOrgMachineDefaultsRequest.vcpu"))
+        if self.memory_bytes is not None:
+            out += (b"\x18", uint64(self.memory_bytes, "SetOrgMachineDefaultsRequest.memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vcpu = value
+                    continue
+                if tag == 0x18:  # memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.memory_bytes = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgMachineDefaultsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "vcpu": field(2, TYPE_UINT32, optional=True),
+            "memory_bytes": field(3, TYPE_UINT64, optional=True),
+        }
+
+
+class SetOrgMachineDefaultsResponse(Message):
     """Answer to SetOrgMachineDefaults; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgBackupsDefaultRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetOrgMachineDefaultsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class GetOrgBackupsDefaultRequest(Message):
     """Request of GetOrgBackupsDefault. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgBackupsDefaultRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgBackupsDefaultRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgBackupsDefaultResponse(betterproto2.Message):
+class GetOrgBackupsDefaultResponse(Message):
     """Answer to GetOrgBackupsDefault. Generation 2 only."""
 
-    enabled: bool = betterproto2.field(1, TYPE_BOOL)
-    period_secs: int = betterproto2.field(2, TYPE_UINT32)
+    enabled: bool = False
+    period_secs: int = 0
     """Seconds between backups."""
-    retention_secs: int = betterproto2.field(3, TYPE_UINT32)
+    retention_secs: int = 0
     """Seconds a backup is kept."""
 
+    def __init__(self, *, enabled: bool = False, period_secs: int = 0, retention_secs: int = 0) -> None:
+        self.enabled = enabled
+        self.period_secs = period_secs
+        self.retention_secs = retention_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgBackupsDefaultRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.enabled:
+            out.append(b"\x08\x01")
+        if self.period_secs:
+            out += (b"\x10", uint32(self.period_secs, "GetOrgBackupsDefaultResponse.period_secs"))
+        if self.retention_secs:
+            out += (b"\x18", uint32(self.retention_secs, "GetOrgBackupsDefaultResponse.retention_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                if tag == 0x10:  # period_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.period_secs = value
+                    continue
+                if tag == 0x18:  # retention_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.retention_secs = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgBackupsDefaultResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "enabled": field(1, TYPE_BOOL),
+            "period_secs": field(2, TYPE_UINT32),
+            "retention_secs": field(3, TYPE_UINT32),
+        }
+
+
+class SetOrgBackupsDefaultRequest(Message):
     """Request of SetOrgBackupsDefault. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    period_secs: int | None = betterproto2.field(2, TYPE_UINT32, optional=True)
+    org_id: str = ""
+    period_secs: int | None = None
     """Seconds between backups."""
-    retention_secs: int | None = betterproto2.field(3, TYPE_UINT32, optional=True)
+    retention_secs: int | None = None
     """Seconds a backup is kept."""
 
+    def __init__(
+        self,
+        *,
+        org_id: str = "",
+        period_secs: int | None = None,
+        retention_secs: int | None = None,
+    ) -> None:
+        self.org_id = org_id
+        self.period_secs = period_secs
+        self.retention_secs = retention_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgBackupsDefaultResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgBackupsDefaultRequest.org_id"))
+        if self.period_secs is not None:
+            out += (b"\x10", uint32(self.period_secs, "SetOrgBackupsDefaultRequest.period_secs"))
+        if self.retention_secs is not None:
+            out += (b"\x18", uint32(self.retention_secs, "SetOrgBackupsDefaultRequest.retention_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # period_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.period_secs = value
+                    continue
+                if tag == 0x18:  # retention_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.retention_secs = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgBackupsDefaultRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "period_secs": field(2, TYPE_UINT32, optional=True),
+            "retention_secs": field(3, TYPE_UINT32, optional=True),
+        }
+
+
+class SetOrgBackupsDefaultResponse(Message):
     """Answer to SetOrgBackupsDefault. Generation 2 only."""
 
-    enabled: bool = betterproto2.field(1, TYPE_BOOL)
-    period_secs: int = betterproto2.field(2, TYPE_UINT32)
+    enabled: bool = False
+    period_secs: int = 0
     """Seconds between backups."""
-    retention_secs: int = betterproto2.field(3, TYPE_UINT32)
+    retention_secs: int = 0
     """Seconds a backup is kept."""
 
+    def __init__(self, *, enabled: bool = False, period_secs: int = 0, retention_secs: int = 0) -> None:
+        self.enabled = enabled
+        self.period_secs = period_secs
+        self.retention_secs = retention_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgBotProtectionDefaultRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.enabled:
+            out.append(b"\x08\x01")
+        if self.period_secs:
+            out += (b"\x10", uint32(self.period_secs, "SetOrgBackupsDefaultResponse.period_secs"))
+        if self.retention_secs:
+            out += (b"\x18", uint32(self.retention_secs, "SetOrgBackupsDefaultResponse.retention_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                if tag == 0x10:  # period_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.period_secs = value
+                    continue
+                if tag == 0x18:  # retention_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.retention_secs = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgBackupsDefaultResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "enabled": field(1, TYPE_BOOL),
+            "period_secs": field(2, TYPE_UINT32),
+            "retention_secs": field(3, TYPE_UINT32),
+        }
+
+
+class GetOrgBotProtectionDefaultRequest(Message):
     """Request of GetOrgBotProtectionDefault. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgBotProtectionDefaultRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgBotProtectionDefaultRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgBotProtectionDefaultResponse(betterproto2.Message):
+class GetOrgBotProtectionDefaultResponse(Message):
     """Answer to GetOrgBotProtectionDefault. Generation 2 only."""
 
-    set: bool = betterproto2.field(1, TYPE_BOOL)
+    set: bool = False
     """Whether the organisation has a default of its own."""
-    mode: str = betterproto2.field(2, TYPE_STRING)
-    platform_mode: str = betterproto2.field(3, TYPE_STRING)
+    mode: str = ""
+    platform_mode: str = ""
+
+    def __init__(self, *, set: bool = False, mode: str = "", platform_mode: str = "") -> None:
+        self.set = set
+        self.mode = mode
+        self.platform_mode = platform_mode
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.set:
+            out.append(b"\x08\x01")
+        if self.mode:
+            out.append(text(b"\x12", self.mode, "GetOrgBotProtectionDefaultResponse.mode"))
+        if self.platform_mode:
+            out.append(text(b"\x1a", self.platform_mode, "GetOrgBotProtectionDefaultResponse.platform_mode"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # set
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.set = value != 0
+                    continue
+                if tag == 0x12:  # mode
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mode = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # platform_mode
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.platform_mode = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (8, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgBotProtectionDefaultResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "set": field(1, TYPE_BOOL),
+            "mode": field(2, TYPE_STRING),
+            "platform_mode": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgBotProtectionDefaultRequest(betterproto2.Message):
+class SetOrgBotProtectionDefaultRequest(Message):
     """Request of SetOrgBotProtectionDefault. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    mode: str = betterproto2.field(2, TYPE_STRING)
-    new_machines_only: bool = betterproto2.field(3, TYPE_BOOL)
+    org_id: str = ""
+    mode: str = ""
+    new_machines_only: bool = False
     """Leaves existing machines as they are."""
 
+    def __init__(self, *, org_id: str = "", mode: str = "", new_machines_only: bool = False) -> None:
+        self.org_id = org_id
+        self.mode = mode
+        self.new_machines_only = new_machines_only
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgBotProtectionDefaultResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgBotProtectionDefaultRequest.org_id"))
+        if self.mode:
+            out.append(text(b"\x12", self.mode, "SetOrgBotProtectionDefaultRequest.mode"))
+        if self.new_machines_only:
+            out.append(b"\x18\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # mode
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mode = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # new_machines_only
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.new_machines_only = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgBotProtectionDefaultRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "mode": field(2, TYPE_STRING),
+            "new_machines_only": field(3, TYPE_BOOL),
+        }
+
+
+class SetOrgBotProtectionDefaultResponse(Message):
     """Answer to SetOrgBotProtectionDefault. Generation 2 only."""
 
-    machines_changed: int = betterproto2.field(1, TYPE_UINT32)
-    snapshots_changed: int = betterproto2.field(2, TYPE_UINT32)
-    machines_off: int = betterproto2.field(3, TYPE_UINT32)
-    machines_skipped: int = betterproto2.field(4, TYPE_UINT32)
+    machines_changed: int = 0
+    snapshots_changed: int = 0
+    machines_off: int = 0
+    machines_skipped: int = 0
+
+    def __init__(
+        self,
+        *,
+        machines_changed: int = 0,
+        snapshots_changed: int = 0,
+        machines_off: int = 0,
+        machines_skipped: int = 0,
+    ) -> None:
+        self.machines_changed = machines_changed
+        self.snapshots_changed = snapshots_changed
+        self.machines_off = machines_off
+        self.machines_skipped = machines_skipped
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.machines_changed:
+            out += (b"\x08", uint32(self.machines_changed, "SetOrgBotProtectionDefaultResponse.machines_changed"))
+        if self.snapshots_changed:
+            out += (b"\x10", uint32(self.snapshots_changed, "SetOrgBotProtectionDefaultResponse.snapshots_changed"))
+        if self.machines_off:
+            out += (b"\x18", uint32(self.machines_off, "SetOrgBotProtectionDefaultResponse.machines_off"))
+        if self.machines_skipped:
+            out += (b"\x20", uint32(self.machines_skipped, "SetOrgBotProtectionDefaultResponse.machines_skipped"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # machines_changed
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.machines_changed = value
+                    continue
+                if tag == 0x10:  # snapshots_changed
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.snapshots_changed = value
+                    continue
+                if tag == 0x18:  # machines_off
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.machines_off = value
+                    continue
+                if tag == 0x20:  # machines_skipped
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.machines_skipped = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgBotProtectionDefaultResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "machines_changed": field(1, TYPE_UINT32),
+            "snapshots_changed": field(2, TYPE_UINT32),
+            "machines_off": field(3, TYPE_UINT32),
+            "machines_skipped": field(4, TYPE_UINT32),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgIdleIgnoreOutboundDefaultRequest(betterproto2.Message):
+class GetOrgIdleIgnoreOutboundDefaultRequest(Message):
     """Request of GetOrgIdleIgnoreOutboundDefault. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgIdleIgnoreOutboundDefaultRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgIdleIgnoreOutboundDefaultRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgIdleIgnoreOutboundDefaultResponse(betterproto2.Message):
+class GetOrgIdleIgnoreOutboundDefaultResponse(Message):
     """Answer to GetOrgIdleIgnoreOutboundDefault. Generation 2 only."""
 
-    set: bool = betterproto2.field(1, TYPE_BOOL)
+    set: bool = False
     """Whether the organisation has a default of its own."""
-    enabled: bool = betterproto2.field(2, TYPE_BOOL)
-    platform_enabled: bool = betterproto2.field(3, TYPE_BOOL)
+    enabled: bool = False
+    platform_enabled: bool = False
+
+    def __init__(self, *, set: bool = False, enabled: bool = False, platform_enabled: bool = False) -> None:
+        self.set = set
+        self.enabled = enabled
+        self.platform_enabled = platform_enabled
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.set:
+            out.append(b"\x08\x01")
+        if self.enabled:
+            out.append(b"\x10\x01")
+        if self.platform_enabled:
+            out.append(b"\x18\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # set
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.set = value != 0
+                    continue
+                if tag == 0x10:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                if tag == 0x18:  # platform_enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.platform_enabled = value != 0
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgIdleIgnoreOutboundDefaultResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "set": field(1, TYPE_BOOL),
+            "enabled": field(2, TYPE_BOOL),
+            "platform_enabled": field(3, TYPE_BOOL),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgIdleIgnoreOutboundDefaultRequest(betterproto2.Message):
+class SetOrgIdleIgnoreOutboundDefaultRequest(Message):
     """Request of SetOrgIdleIgnoreOutboundDefault. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    enabled: bool | None = betterproto2.field(2, TYPE_BOOL, optional=True)
-    apply_existing: bool = betterproto2.field(3, TYPE_BOOL)
-    new_machines_only: bool = betterproto2.field(4, TYPE_BOOL)
+    org_id: str = ""
+    enabled: bool | None = None
+    apply_existing: bool = False
+    new_machines_only: bool = False
     """Leaves existing machines as they are."""
 
+    def __init__(
+        self,
+        *,
+        org_id: str = "",
+        enabled: bool | None = None,
+        apply_existing: bool = False,
+        new_machines_only: bool = False,
+    ) -> None:
+        self.org_id = org_id
+        self.enabled = enabled
+        self.apply_existing = apply_existing
+        self.new_machines_only = new_machines_only
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgIdleIgnoreOutboundDefaultResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgIdleIgnoreOutboundDefaultRequest.org_id"))
+        if self.enabled is not None:
+            out += (b"\x10", (b"\x01" if self.enabled else b"\x00"))
+        if self.apply_existing:
+            out.append(b"\x18\x01")
+        if self.new_machines_only:
+            out.append(b"\x20\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                if tag == 0x18:  # apply_existing
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.apply_existing = value != 0
+                    continue
+                if tag == 0x20:  # new_machines_only
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.new_machines_only = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgIdleIgnoreOutboundDefaultRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "enabled": field(2, TYPE_BOOL, optional=True),
+            "apply_existing": field(3, TYPE_BOOL),
+            "new_machines_only": field(4, TYPE_BOOL),
+        }
+
+
+class SetOrgIdleIgnoreOutboundDefaultResponse(Message):
     """Answer to SetOrgIdleIgnoreOutboundDefault. Generation 2 only."""
 
-    machines_changed: int = betterproto2.field(1, TYPE_UINT32)
-    machines_skipped: int = betterproto2.field(2, TYPE_UINT32)
-    snapshots_changed: int = betterproto2.field(3, TYPE_UINT32)
+    machines_changed: int = 0
+    machines_skipped: int = 0
+    snapshots_changed: int = 0
+
+    def __init__(
+        self,
+        *,
+        machines_changed: int = 0,
+        machines_skipped: int = 0,
+        snapshots_changed: int = 0,
+    ) -> None:
+        self.machines_changed = machines_changed
+        self.machines_skipped = machines_skipped
+        self.snapshots_changed = snapshots_changed
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.machines_changed:
+            out += (b"\x08", uint32(self.machines_changed, "SetOrgIdleIgnoreOutboundDefaultResponse.machines_changed"))
+        if self.machines_skipped:
+            out += (b"\x10", uint32(self.machines_skipped, "SetOrgIdleIgnoreOutboundDefaultResponse.machines_skipped"))
+        if self.snapshots_changed:
+            out += (b"\x18", uint32(self.snapshots_changed, "SetOrgIdleIgnoreOutboundDefaultResponse.snapshots_changed"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # machines_changed
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.machines_changed = value
+                    continue
+                if tag == 0x10:  # machines_skipped
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.machines_skipped = value
+                    continue
+                if tag == 0x18:  # snapshots_changed
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.snapshots_changed = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgIdleIgnoreOutboundDefaultResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "machines_changed": field(1, TYPE_UINT32),
+            "machines_skipped": field(2, TYPE_UINT32),
+            "snapshots_changed": field(3, TYPE_UINT32),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, submessage, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "ClearOrgDomainRequest",
@@ -19,52 +24,404 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgDomainRequest(betterproto2.Message):
+class GetOrgDomainRequest(Message):
     """Request of GetOrgDomain. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgDomainRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgDomainResponse(betterproto2.Message):
+class GetOrgDomainResponse(Message):
     """Answer to GetOrgDomain. Generation 2 only."""
 
-    domain: OrgDomainInfo | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
+    domain: OrgDomainInfo | None = None
+
+    def __init__(self, *, domain: OrgDomainInfo | None = None) -> None:
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain is not None:
+            out.append(submessage(b"\x0a", self.domain, OrgDomainInfo, "GetOrgDomainResponse.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = OrgDomainInfo.parse(data[at:stop], message.domain)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgDomainRequest(betterproto2.Message):
+class SetOrgDomainRequest(Message):
     """Request of SetOrgDomain. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    domain: str = betterproto2.field(2, TYPE_STRING)
+    org_id: str = ""
+    domain: str = ""
+
+    def __init__(self, *, org_id: str = "", domain: str = "") -> None:
+        self.org_id = org_id
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgDomainRequest.org_id"))
+        if self.domain:
+            out.append(text(b"\x12", self.domain, "SetOrgDomainRequest.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "domain": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgDomainResponse(betterproto2.Message):
+class SetOrgDomainResponse(Message):
     """Answer to SetOrgDomain. Generation 2 only."""
 
-    domain: OrgDomainInfo | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
+    domain: OrgDomainInfo | None = None
+
+    def __init__(self, *, domain: OrgDomainInfo | None = None) -> None:
+        self.domain = domain
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.domain is not None:
+            out.append(submessage(b"\x0a", self.domain, OrgDomainInfo, "SetOrgDomainResponse.domain"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = OrgDomainInfo.parse(data[at:stop], message.domain)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "domain": field(1, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ClearOrgDomainRequest(betterproto2.Message):
+class ClearOrgDomainRequest(Message):
     """Request of ClearOrgDomain. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "ClearOrgDomainRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ClearOrgDomainRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ClearOrgDomainResponse(betterproto2.Message):
+class ClearOrgDomainResponse(Message):
     """Answer to ClearOrgDomain; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class OrgDomainInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ClearOrgDomainResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class OrgDomainInfo(Message):
     """The domain of an organisation, and its state. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    domain: str = betterproto2.field(2, TYPE_STRING)
-    status: str = betterproto2.field(3, TYPE_STRING)
-    last_error: str = betterproto2.field(4, TYPE_STRING)
+    org_id: str = ""
+    domain: str = ""
+    status: str = ""
+    last_error: str = ""
+
+    def __init__(
+        self,
+        *,
+        org_id: str = "",
+        domain: str = "",
+        status: str = "",
+        last_error: str = "",
+    ) -> None:
+        self.org_id = org_id
+        self.domain = domain
+        self.status = status
+        self.last_error = last_error
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "OrgDomainInfo.org_id"))
+        if self.domain:
+            out.append(text(b"\x12", self.domain, "OrgDomainInfo.domain"))
+        if self.status:
+            out.append(text(b"\x1a", self.status, "OrgDomainInfo.status"))
+        if self.last_error:
+            out.append(text(b"\x22", self.last_error, "OrgDomainInfo.last_error"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # last_error
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.last_error = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("OrgDomainInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "domain": field(2, TYPE_STRING),
+            "status": field(3, TYPE_STRING),
+            "last_error": field(4, TYPE_STRING),
+        }

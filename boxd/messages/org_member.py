@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_INT64, TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "GetOrgMembersRequest",
@@ -24,113 +30,826 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgMembersRequest(betterproto2.Message):
+class GetOrgMembersRequest(Message):
     """Request of GetOrgMembers. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgMembersRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgMembersRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgMembersResponse(betterproto2.Message):
+class GetOrgMembersResponse(Message):
     """Answer to GetOrgMembers. Generation 2 only."""
 
-    members: list[OrgMemberInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
-    invites: list[OrgInviteInfo] = betterproto2.field(2, TYPE_MESSAGE, repeated=True)
+    members: list[OrgMemberInfo]
+    invites: list[OrgInviteInfo]
+
+    def __init__(
+        self,
+        *,
+        members: list[OrgMemberInfo] | None = None,
+        invites: list[OrgInviteInfo] | None = None,
+    ) -> None:
+        self.members = [] if members is None else members
+        self.invites = [] if invites is None else invites
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.members:
+            out += [
+                submessage(b"\x0a", item, OrgMemberInfo, "GetOrgMembersResponse.members") for item in self.members
+            ]
+        if self.invites:
+            out += [
+                submessage(b"\x12", item, OrgInviteInfo, "GetOrgMembersResponse.invites") for item in self.invites
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.members = []
+            message.invites = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # members
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.members.append(OrgMemberInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                if tag == 0x12:  # invites
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.invites.append(OrgInviteInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgMembersResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "members": field(1, TYPE_MESSAGE, repeated=True),
+            "invites": field(2, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class InviteOrgMemberRequest(betterproto2.Message):
+class InviteOrgMemberRequest(Message):
     """Request of InviteOrgMember. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    email: str = betterproto2.field(2, TYPE_STRING)
-    role: str = betterproto2.field(3, TYPE_STRING)
+    org_id: str = ""
+    email: str = ""
+    role: str = ""
+
+    def __init__(self, *, org_id: str = "", email: str = "", role: str = "") -> None:
+        self.org_id = org_id
+        self.email = email
+        self.role = role
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "InviteOrgMemberRequest.org_id"))
+        if self.email:
+            out.append(text(b"\x12", self.email, "InviteOrgMemberRequest.email"))
+        if self.role:
+            out.append(text(b"\x1a", self.role, "InviteOrgMemberRequest.role"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # email
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.email = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # role
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.role = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("InviteOrgMemberRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "email": field(2, TYPE_STRING),
+            "role": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class InviteOrgMemberResponse(betterproto2.Message):
+class InviteOrgMemberResponse(Message):
     """Answer to InviteOrgMember. Generation 2 only."""
 
-    token: str = betterproto2.field(1, TYPE_STRING)
+    token: str = ""
     """Secret of the invitation."""
-    accept_url: str = betterproto2.field(2, TYPE_STRING)
-    expires_at: int = betterproto2.field(3, TYPE_INT64)
+    accept_url: str = ""
+    expires_at: int = 0
     """Unix time in seconds."""
-    created_at: int = betterproto2.field(4, TYPE_INT64)
+    created_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(
+        self,
+        *,
+        token: str = "",
+        accept_url: str = "",
+        expires_at: int = 0,
+        created_at: int = 0,
+    ) -> None:
+        self.token = token
+        self.accept_url = accept_url
+        self.expires_at = expires_at
+        self.created_at = created_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.token:
+            out.append(text(b"\x0a", self.token, "InviteOrgMemberResponse.token"))
+        if self.accept_url:
+            out.append(text(b"\x12", self.accept_url, "InviteOrgMemberResponse.accept_url"))
+        if self.expires_at:
+            out += (b"\x18", int64(self.expires_at, "InviteOrgMemberResponse.expires_at"))
+        if self.created_at:
+            out += (b"\x20", int64(self.created_at, "InviteOrgMemberResponse.created_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # token
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.token = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # accept_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.accept_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # expires_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.expires_at = value
+                    continue
+                if tag == 0x20:  # created_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.created_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("InviteOrgMemberResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "token": field(1, TYPE_STRING),
+            "accept_url": field(2, TYPE_STRING),
+            "expires_at": field(3, TYPE_INT64),
+            "created_at": field(4, TYPE_INT64),
+        }
 
     def __repr__(self) -> str:
         shown = replace(self, token=self.token and "[redacted]", accept_url=self.accept_url and "[redacted]")
         return super(InviteOrgMemberResponse, shown).__repr__()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RevokeOrgInviteRequest(betterproto2.Message):
+class RevokeOrgInviteRequest(Message):
     """Request of RevokeOrgInvite. Generation 2 only."""
 
-    token: str = betterproto2.field(1, TYPE_STRING)
+    token: str = ""
+
+    def __init__(self, *, token: str = "") -> None:
+        self.token = token
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.token:
+            out.append(text(b"\x0a", self.token, "RevokeOrgInviteRequest.token"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # token
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.token = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RevokeOrgInviteRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "token": field(1, TYPE_STRING),
+        }
 
     def __repr__(self) -> str:
         shown = replace(self, token=self.token and "[redacted]")
         return super(RevokeOrgInviteRequest, shown).__repr__()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RevokeOrgInviteResponse(betterproto2.Message):
+class RevokeOrgInviteResponse(Message):
     """Answer to RevokeOrgInvite; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveOrgMemberRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RevokeOrgInviteResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class RemoveOrgMemberRequest(Message):
     """Request of RemoveOrgMember. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    user_id: str = betterproto2.field(2, TYPE_STRING)
+    org_id: str = ""
+    user_id: str = ""
+
+    def __init__(self, *, org_id: str = "", user_id: str = "") -> None:
+        self.org_id = org_id
+        self.user_id = user_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "RemoveOrgMemberRequest.org_id"))
+        if self.user_id:
+            out.append(text(b"\x12", self.user_id, "RemoveOrgMemberRequest.user_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RemoveOrgMemberRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "user_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveOrgMemberResponse(betterproto2.Message):
+class RemoveOrgMemberResponse(Message):
     """Answer to RemoveOrgMember; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgMemberRoleRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RemoveOrgMemberResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetOrgMemberRoleRequest(Message):
     """Request of SetOrgMemberRole. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    user_id: str = betterproto2.field(2, TYPE_STRING)
-    role: str = betterproto2.field(3, TYPE_STRING)
+    org_id: str = ""
+    user_id: str = ""
+    role: str = ""
+
+    def __init__(self, *, org_id: str = "", user_id: str = "", role: str = "") -> None:
+        self.org_id = org_id
+        self.user_id = user_id
+        self.role = role
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "SetOrgMemberRoleRequest.org_id"))
+        if self.user_id:
+            out.append(text(b"\x12", self.user_id, "SetOrgMemberRoleRequest.user_id"))
+        if self.role:
+            out.append(text(b"\x1a", self.role, "SetOrgMemberRoleRequest.role"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # role
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.role = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetOrgMemberRoleRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "user_id": field(2, TYPE_STRING),
+            "role": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetOrgMemberRoleResponse(betterproto2.Message):
+class SetOrgMemberRoleResponse(Message):
     """Answer to SetOrgMemberRole; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class OrgMemberInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetOrgMemberRoleResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class OrgMemberInfo(Message):
     """One member. Generation 2 only."""
 
-    user_id: str = betterproto2.field(1, TYPE_STRING)
-    role: str = betterproto2.field(2, TYPE_STRING)
-    display_name: str = betterproto2.field(3, TYPE_STRING)
-    github_username: str = betterproto2.field(4, TYPE_STRING)
+    user_id: str = ""
+    role: str = ""
+    display_name: str = ""
+    github_username: str = ""
+
+    def __init__(
+        self,
+        *,
+        user_id: str = "",
+        role: str = "",
+        display_name: str = "",
+        github_username: str = "",
+    ) -> None:
+        self.user_id = user_id
+        self.role = role
+        self.display_name = display_name
+        self.github_username = github_username
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.user_id:
+            out.append(text(b"\x0a", self.user_id, "OrgMemberInfo.user_id"))
+        if self.role:
+            out.append(text(b"\x12", self.role, "OrgMemberInfo.role"))
+        if self.display_name:
+            out.append(text(b"\x1a", self.display_name, "OrgMemberInfo.display_name"))
+        if self.github_username:
+            out.append(text(b"\x22", self.github_username, "OrgMemberInfo.github_username"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # role
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.role = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # display_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.display_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # github_username
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.github_username = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("OrgMemberInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "user_id": field(1, TYPE_STRING),
+            "role": field(2, TYPE_STRING),
+            "display_name": field(3, TYPE_STRING),
+            "github_username": field(4, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class OrgInviteInfo(betterproto2.Message):
+class OrgInviteInfo(Message):
     """One open invitation. Generation 2 only."""
 
-    token: str = betterproto2.field(1, TYPE_STRING)
+    token: str = ""
     """Secret of the invitation."""
-    email: str = betterproto2.field(2, TYPE_STRING)
-    accept_url: str = betterproto2.field(3, TYPE_STRING)
-    created_at: int = betterproto2.field(4, TYPE_INT64)
+    email: str = ""
+    accept_url: str = ""
+    created_at: int = 0
     """Unix time in seconds."""
-    expires_at: int = betterproto2.field(5, TYPE_INT64)
+    expires_at: int = 0
     """Unix time in seconds."""
-    role: str = betterproto2.field(6, TYPE_STRING)
+    role: str = ""
+
+    def __init__(
+        self,
+        *,
+        token: str = "",
+        email: str = "",
+        accept_url: str = "",
+        created_at: int = 0,
+        expires_at: int = 0,
+        role: str = "",
+    ) -> None:
+        self.token = token
+        self.email = email
+        self.accept_url = accept_url
+        self.created_at = created_at
+        self.expires_at = expires_at
+        self.role = role
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.token:
+            out.append(text(b"\x0a", self.token, "OrgInviteInfo.token"))
+        if self.email:
+            out.append(text(b"\x12", self.email, "OrgInviteInfo.email"))
+        if self.accept_url:
+            out.append(text(b"\x1a", self.accept_url, "OrgInviteInfo.accept_url"))
+        if self.created_at:
+            out += (b"\x20", int64(self.created_at, "OrgInviteInfo.created_at"))
+        if self.expires_at:
+            out += (b"\x28", int64(self.expires_at, "OrgInviteInfo.expires_at"))
+        if self.role:
+            out.append(text(b"\x32", self.role, "OrgInviteInfo.role"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # token
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.token = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # email
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.email = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # accept_url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.accept_url = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x20:  # created_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.created_at = value
+                    continue
+                if tag == 0x28:  # expires_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.expires_at = value
+                    continue
+                if tag == 0x32:  # role
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.role = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 32, 40, 50), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("OrgInviteInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "token": field(1, TYPE_STRING),
+            "email": field(2, TYPE_STRING),
+            "accept_url": field(3, TYPE_STRING),
+            "created_at": field(4, TYPE_INT64),
+            "expires_at": field(5, TYPE_INT64),
+            "role": field(6, TYPE_STRING),
+        }
 
     def __repr__(self) -> str:
         shown = replace(self, token=self.token and "[redacted]", accept_url=self.accept_url and "[redacted]")

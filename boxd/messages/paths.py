@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CopyPathRequest",
@@ -23,88 +28,648 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListDirRequest(betterproto2.Message):
+class ListDirRequest(Message):
     """Request of ListDir. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    path: str = betterproto2.field(2, TYPE_STRING)
+    vm_id: str = ""
+    path: str = ""
+
+    def __init__(self, *, vm_id: str = "", path: str = "") -> None:
+        self.vm_id = vm_id
+        self.path = path
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "ListDirRequest.vm_id"))
+        if self.path:
+            out.append(text(b"\x12", self.path, "ListDirRequest.path"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.path = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListDirRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "path": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListDirResponse(betterproto2.Message):
+class ListDirResponse(Message):
     """Answer to ListDir. Generation 2 only."""
 
-    entries: list[DirEntry] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
-    truncated: bool = betterproto2.field(2, TYPE_BOOL)
+    entries: list[DirEntry]
+    truncated: bool = False
     """There are more entries than the server lists."""
 
+    def __init__(self, *, entries: list[DirEntry] | None = None, truncated: bool = False) -> None:
+        self.entries = [] if entries is None else entries
+        self.truncated = truncated
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MkdirRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.entries:
+            out += [submessage(b"\x0a", item, DirEntry, "ListDirResponse.entries") for item in self.entries]
+        if self.truncated:
+            out.append(b"\x10\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.entries = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # entries
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.entries.append(DirEntry.parse(data[at:stop]))
+                    at = stop
+                    continue
+                if tag == 0x10:  # truncated
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.truncated = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListDirResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "entries": field(1, TYPE_MESSAGE, repeated=True),
+            "truncated": field(2, TYPE_BOOL),
+        }
+
+
+class MkdirRequest(Message):
     """Request of Mkdir. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    path: str = betterproto2.field(2, TYPE_STRING)
+    vm_id: str = ""
+    path: str = ""
+
+    def __init__(self, *, vm_id: str = "", path: str = "") -> None:
+        self.vm_id = vm_id
+        self.path = path
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "MkdirRequest.vm_id"))
+        if self.path:
+            out.append(text(b"\x12", self.path, "MkdirRequest.path"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.path = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("MkdirRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "path": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MkdirResponse(betterproto2.Message):
+class MkdirResponse(Message):
     """Answer to Mkdir; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenamePathRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("MkdirResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class RenamePathRequest(Message):
     """Request of RenamePath. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    old_path: str = betterproto2.field(2, TYPE_STRING)
-    new_path: str = betterproto2.field(3, TYPE_STRING)
+    vm_id: str = ""
+    old_path: str = ""
+    new_path: str = ""
+
+    def __init__(self, *, vm_id: str = "", old_path: str = "", new_path: str = "") -> None:
+        self.vm_id = vm_id
+        self.old_path = old_path
+        self.new_path = new_path
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "RenamePathRequest.vm_id"))
+        if self.old_path:
+            out.append(text(b"\x12", self.old_path, "RenamePathRequest.old_path"))
+        if self.new_path:
+            out.append(text(b"\x1a", self.new_path, "RenamePathRequest.new_path"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # old_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.old_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # new_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.new_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RenamePathRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "old_path": field(2, TYPE_STRING),
+            "new_path": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenamePathResponse(betterproto2.Message):
+class RenamePathResponse(Message):
     """Answer to RenamePath; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CopyPathRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RenamePathResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class CopyPathRequest(Message):
     """Request of CopyPath. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    old_path: str = betterproto2.field(2, TYPE_STRING)
-    new_path: str = betterproto2.field(3, TYPE_STRING)
+    vm_id: str = ""
+    old_path: str = ""
+    new_path: str = ""
+
+    def __init__(self, *, vm_id: str = "", old_path: str = "", new_path: str = "") -> None:
+        self.vm_id = vm_id
+        self.old_path = old_path
+        self.new_path = new_path
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "CopyPathRequest.vm_id"))
+        if self.old_path:
+            out.append(text(b"\x12", self.old_path, "CopyPathRequest.old_path"))
+        if self.new_path:
+            out.append(text(b"\x1a", self.new_path, "CopyPathRequest.new_path"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # old_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.old_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # new_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.new_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CopyPathRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "old_path": field(2, TYPE_STRING),
+            "new_path": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CopyPathResponse(betterproto2.Message):
+class CopyPathResponse(Message):
     """Answer to CopyPath; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeletePathRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("CopyPathResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DeletePathRequest(Message):
     """Request of DeletePath. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    path: str = betterproto2.field(2, TYPE_STRING)
+    vm_id: str = ""
+    path: str = ""
+
+    def __init__(self, *, vm_id: str = "", path: str = "") -> None:
+        self.vm_id = vm_id
+        self.path = path
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "DeletePathRequest.vm_id"))
+        if self.path:
+            out.append(text(b"\x12", self.path, "DeletePathRequest.path"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.path = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeletePathRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "path": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeletePathResponse(betterproto2.Message):
+class DeletePathResponse(Message):
     """Answer to DeletePath; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DirEntry(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeletePathResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DirEntry(Message):
     """One entry of a directory. Generation 2 only."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    is_dir: bool = betterproto2.field(2, TYPE_BOOL)
-    size_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    name: str = ""
+    is_dir: bool = False
+    size_bytes: int = 0
     """Bytes."""
-    permissions: str = betterproto2.field(4, TYPE_STRING)
+    permissions: str = ""
     """Mode bits as text."""
-    modified_at: int = betterproto2.field(5, TYPE_INT64)
+    modified_at: int = 0
     """Unix time in seconds."""
-    added_at: int = betterproto2.field(6, TYPE_INT64)
+    added_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        is_dir: bool = False,
+        size_bytes: int = 0,
+        permissions: str = "",
+        modified_at: int = 0,
+        added_at: int = 0,
+    ) -> None:
+        self.name = name
+        self.is_dir = is_dir
+        self.size_bytes = size_bytes
+        self.permissions = permissions
+        self.modified_at = modified_at
+        self.added_at = added_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "DirEntry.name"))
+        if self.is_dir:
+            out.append(b"\x10\x01")
+        if self.size_bytes:
+            out += (b"\x18", uint64(self.size_bytes, "DirEntry.size_bytes"))
+        if self.permissions:
+            out.append(text(b"\x22", self.permissions, "DirEntry.permissions"))
+        if self.modified_at:
+            out += (b"\x28", int64(self.modified_at, "DirEntry.modified_at"))
+        if self.added_at:
+            out += (b"\x30", int64(self.added_at, "DirEntry.added_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # is_dir
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.is_dir = value != 0
+                    continue
+                if tag == 0x18:  # size_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.size_bytes = value
+                    continue
+                if tag == 0x22:  # permissions
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.permissions = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x28:  # modified_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.modified_at = value
+                    continue
+                if tag == 0x30:  # added_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.added_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24, 34, 40, 48), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DirEntry", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "is_dir": field(2, TYPE_BOOL),
+            "size_bytes": field(3, TYPE_UINT64),
+            "permissions": field(4, TYPE_STRING),
+            "modified_at": field(5, TYPE_INT64),
+            "added_at": field(6, TYPE_INT64),
+        }

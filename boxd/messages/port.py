@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, more_uint32, submessage, text, uint32, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "ExposePortRequest",
@@ -18,59 +23,470 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ExposePortRequest(betterproto2.Message):
+class ExposePortRequest(Message):
     """Request of ExposePort."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    vm_port: int = betterproto2.field(2, TYPE_UINT32)
-    protocol: str = betterproto2.field(3, TYPE_STRING)
+    vm_id: str = ""
+    vm_port: int = 0
+    protocol: str = ""
     """"tcp" or "udp"."""
-    vm: str = betterproto2.field(4, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, vm_id: str = "", vm_port: int = 0, protocol: str = "", vm: str = "") -> None:
+        self.vm_id = vm_id
+        self.vm_port = vm_port
+        self.protocol = protocol
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ExposePortResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "ExposePortRequest.vm_id"))
+        if self.vm_port:
+            out += (b"\x10", uint32(self.vm_port, "ExposePortRequest.vm_port"))
+        if self.protocol:
+            out.append(text(b"\x1a", self.protocol, "ExposePortRequest.protocol"))
+        if self.vm:
+            out.append(text(b"\x22", self.vm, "ExposePortRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # vm_port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vm_port = value
+                    continue
+                if tag == 0x1a:  # protocol
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.protocol = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ExposePortRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "vm_port": field(2, TYPE_UINT32),
+            "protocol": field(3, TYPE_STRING),
+            "vm": field(4, TYPE_STRING),
+        }
+
+
+class ExposePortResponse(Message):
     """One open port, wherever ports are told."""
 
-    vm_name: str = betterproto2.field(1, TYPE_STRING)
-    dns: str = betterproto2.field(2, TYPE_STRING)
-    public_port: int = betterproto2.field(3, TYPE_UINT32)
-    vm_port: int = betterproto2.field(4, TYPE_UINT32)
-    protocol: str = betterproto2.field(5, TYPE_STRING)
-    vm_id: str = betterproto2.field(6, TYPE_STRING)
+    vm_name: str = ""
+    dns: str = ""
+    public_port: int = 0
+    vm_port: int = 0
+    protocol: str = ""
+    vm_id: str = ""
     """Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        vm_name: str = "",
+        dns: str = "",
+        public_port: int = 0,
+        vm_port: int = 0,
+        protocol: str = "",
+        vm_id: str = "",
+    ) -> None:
+        self.vm_name = vm_name
+        self.dns = dns
+        self.public_port = public_port
+        self.vm_port = vm_port
+        self.protocol = protocol
+        self.vm_id = vm_id
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UnexposePortRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_name:
+            out.append(text(b"\x0a", self.vm_name, "ExposePortResponse.vm_name"))
+        if self.dns:
+            out.append(text(b"\x12", self.dns, "ExposePortResponse.dns"))
+        if self.public_port:
+            out += (b"\x18", uint32(self.public_port, "ExposePortResponse.public_port"))
+        if self.vm_port:
+            out += (b"\x20", uint32(self.vm_port, "ExposePortResponse.vm_port"))
+        if self.protocol:
+            out.append(text(b"\x2a", self.protocol, "ExposePortResponse.protocol"))
+        if self.vm_id:
+            out.append(text(b"\x32", self.vm_id, "ExposePortResponse.vm_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # dns
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.dns = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # public_port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.public_port = value
+                    continue
+                if tag == 0x20:  # vm_port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vm_port = value
+                    continue
+                if tag == 0x2a:  # protocol
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.protocol = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x32:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 32, 42, 50), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ExposePortResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_name": field(1, TYPE_STRING),
+            "dns": field(2, TYPE_STRING),
+            "public_port": field(3, TYPE_UINT32),
+            "vm_port": field(4, TYPE_UINT32),
+            "protocol": field(5, TYPE_STRING),
+            "vm_id": field(6, TYPE_STRING),
+        }
+
+
+class UnexposePortRequest(Message):
     """Request of UnexposePort."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    vm_port: int = betterproto2.field(2, TYPE_UINT32)
-    vm: str = betterproto2.field(3, TYPE_STRING)
+    vm_id: str = ""
+    vm_port: int = 0
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, vm_id: str = "", vm_port: int = 0, vm: str = "") -> None:
+        self.vm_id = vm_id
+        self.vm_port = vm_port
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UnexposePortResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "UnexposePortRequest.vm_id"))
+        if self.vm_port:
+            out += (b"\x10", uint32(self.vm_port, "UnexposePortRequest.vm_port"))
+        if self.vm:
+            out.append(text(b"\x1a", self.vm, "UnexposePortRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # vm_port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vm_port = value
+                    continue
+                if tag == 0x1a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UnexposePortRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "vm_port": field(2, TYPE_UINT32),
+            "vm": field(3, TYPE_STRING),
+        }
+
+
+class UnexposePortResponse(Message):
     """Answer to UnexposePort."""
 
-    forward: ExposePortResponse | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
+    forward: ExposePortResponse | None = None
     """The port that was closed."""
 
+    def __init__(self, *, forward: ExposePortResponse | None = None) -> None:
+        self.forward = forward
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListExposedPortsRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.forward is not None:
+            out.append(submessage(b"\x0a", self.forward, ExposePortResponse, "UnexposePortResponse.forward"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # forward
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.forward = ExposePortResponse.parse(data[at:stop], message.forward)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UnexposePortResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "forward": field(1, TYPE_MESSAGE, optional=True),
+        }
+
+
+class ListExposedPortsRequest(Message):
     """Request of ListExposedPorts."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, vm: str = "") -> None:
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListExposedPortsResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "ListExposedPortsRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListExposedPortsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+        }
+
+
+class ListExposedPortsResponse(Message):
     """Answer to ListExposedPorts."""
 
-    forwards: list[ExposePortResponse] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    forwards: list[ExposePortResponse]
+
+    def __init__(self, *, forwards: list[ExposePortResponse] | None = None) -> None:
+        self.forwards = [] if forwards is None else forwards
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.forwards:
+            out += [
+                submessage(b"\x0a", item, ExposePortResponse, "ListExposedPortsResponse.forwards") for item in self.forwards
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.forwards = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # forwards
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.forwards.append(ExposePortResponse.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListExposedPortsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "forwards": field(1, TYPE_MESSAGE, repeated=True),
+        }

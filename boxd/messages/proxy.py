@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32
+from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, more_uint32, submessage, text, uint32, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateProxyRequest",
@@ -24,114 +29,865 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateProxyRequest(betterproto2.Message):
+class CreateProxyRequest(Message):
     """Request of CreateProxy."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    vm_name: str = betterproto2.field(2, TYPE_STRING)
-    port: int = betterproto2.field(3, TYPE_UINT32)
+    name: str = ""
+    vm_name: str = ""
+    port: int = 0
     """Port in the machine; 0 means the server's default."""
-    vm: str = betterproto2.field(4, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, name: str = "", vm_name: str = "", port: int = 0, vm: str = "") -> None:
+        self.name = name
+        self.vm_name = vm_name
+        self.port = port
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateProxyResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateProxyRequest.name"))
+        if self.vm_name:
+            out.append(text(b"\x12", self.vm_name, "CreateProxyRequest.vm_name"))
+        if self.port:
+            out += (b"\x18", uint32(self.port, "CreateProxyRequest.port"))
+        if self.vm:
+            out.append(text(b"\x22", self.vm, "CreateProxyRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.port = value
+                    continue
+                if tag == 0x22:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateProxyRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "vm_name": field(2, TYPE_STRING),
+            "port": field(3, TYPE_UINT32),
+            "vm": field(4, TYPE_STRING),
+        }
+
+
+class CreateProxyResponse(Message):
     """Answer to CreateProxy."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    vm_name: str = betterproto2.field(2, TYPE_STRING)
-    domain: str = betterproto2.field(3, TYPE_STRING)
+    name: str = ""
+    vm_name: str = ""
+    domain: str = ""
     """Host name without a scheme."""
-    port: int = betterproto2.field(4, TYPE_UINT32)
+    port: int = 0
+
+    def __init__(self, *, name: str = "", vm_name: str = "", domain: str = "", port: int = 0) -> None:
+        self.name = name
+        self.vm_name = vm_name
+        self.domain = domain
+        self.port = port
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateProxyResponse.name"))
+        if self.vm_name:
+            out.append(text(b"\x12", self.vm_name, "CreateProxyResponse.vm_name"))
+        if self.domain:
+            out.append(text(b"\x1a", self.domain, "CreateProxyResponse.domain"))
+        if self.port:
+            out += (b"\x20", uint32(self.port, "CreateProxyResponse.port"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # domain
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domain = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x20:  # port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.port = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateProxyResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "vm_name": field(2, TYPE_STRING),
+            "domain": field(3, TYPE_STRING),
+            "port": field(4, TYPE_UINT32),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListProxiesRequest(betterproto2.Message):
+class ListProxiesRequest(Message):
     """Request of ListProxies."""
 
-    vm_name: str = betterproto2.field(1, TYPE_STRING)
-    vm: str = betterproto2.field(2, TYPE_STRING)
+    vm_name: str = ""
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, vm_name: str = "", vm: str = "") -> None:
+        self.vm_name = vm_name
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListProxiesResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_name:
+            out.append(text(b"\x0a", self.vm_name, "ListProxiesRequest.vm_name"))
+        if self.vm:
+            out.append(text(b"\x12", self.vm, "ListProxiesRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListProxiesRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_name": field(1, TYPE_STRING),
+            "vm": field(2, TYPE_STRING),
+        }
+
+
+class ListProxiesResponse(Message):
     """Answer to ListProxies."""
 
-    proxies: list[ProxyInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    proxies: list[ProxyInfo]
+
+    def __init__(self, *, proxies: list[ProxyInfo] | None = None) -> None:
+        self.proxies = [] if proxies is None else proxies
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.proxies:
+            out += [
+                submessage(b"\x0a", item, ProxyInfo, "ListProxiesResponse.proxies") for item in self.proxies
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.proxies = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # proxies
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.proxies.append(ProxyInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListProxiesResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "proxies": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteProxyRequest(betterproto2.Message):
+class DeleteProxyRequest(Message):
     """Request of DeleteProxy."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    vm_name: str = betterproto2.field(2, TYPE_STRING)
-    vm: str = betterproto2.field(3, TYPE_STRING)
+    name: str = ""
+    vm_name: str = ""
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, name: str = "", vm_name: str = "", vm: str = "") -> None:
+        self.name = name
+        self.vm_name = vm_name
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteProxyResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "DeleteProxyRequest.name"))
+        if self.vm_name:
+            out.append(text(b"\x12", self.vm_name, "DeleteProxyRequest.vm_name"))
+        if self.vm:
+            out.append(text(b"\x1a", self.vm, "DeleteProxyRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeleteProxyRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "vm_name": field(2, TYPE_STRING),
+            "vm": field(3, TYPE_STRING),
+        }
+
+
+class DeleteProxyResponse(Message):
     """Answer to DeleteProxy; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetProxyPortRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeleteProxyResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetProxyPortRequest(Message):
     """Request of SetProxyPort."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
     """Empty means the machine's default proxy."""
-    vm_name: str = betterproto2.field(2, TYPE_STRING)
-    port: str = betterproto2.field(3, TYPE_STRING)
+    vm_name: str = ""
+    port: str = ""
     """A decimal number, or "auto"."""
-    vm: str = betterproto2.field(4, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields. Generation 2 only."""
 
+    def __init__(self, *, name: str = "", vm_name: str = "", port: str = "", vm: str = "") -> None:
+        self.name = name
+        self.vm_name = vm_name
+        self.port = port
+        self.vm = vm
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetProxyPortResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "SetProxyPortRequest.name"))
+        if self.vm_name:
+            out.append(text(b"\x12", self.vm_name, "SetProxyPortRequest.vm_name"))
+        if self.port:
+            out.append(text(b"\x1a", self.port, "SetProxyPortRequest.port"))
+        if self.vm:
+            out.append(text(b"\x22", self.vm, "SetProxyPortRequest.vm"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # vm_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # port
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.port = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetProxyPortRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "vm_name": field(2, TYPE_STRING),
+            "port": field(3, TYPE_STRING),
+            "vm": field(4, TYPE_STRING),
+        }
+
+
+class SetProxyPortResponse(Message):
     """Answer to SetProxyPort; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListProxyNodesRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetProxyPortResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListProxyNodesRequest(Message):
     """Request of ListProxyNodes. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListProxyNodesResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListProxyNodesRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListProxyNodesResponse(Message):
     """Answer to ListProxyNodes. Generation 2 only."""
 
-    proxies: list[ProxyNodeInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    proxies: list[ProxyNodeInfo]
+
+    def __init__(self, *, proxies: list[ProxyNodeInfo] | None = None) -> None:
+        self.proxies = [] if proxies is None else proxies
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.proxies:
+            out += [
+                submessage(b"\x0a", item, ProxyNodeInfo, "ListProxyNodesResponse.proxies") for item in self.proxies
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.proxies = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # proxies
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.proxies.append(ProxyNodeInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListProxyNodesResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "proxies": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ProxyInfo(betterproto2.Message):
+class ProxyInfo(Message):
     """One proxy."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
     """Empty for the machine's default proxy."""
-    vm_name: str = betterproto2.field(2, TYPE_STRING)
-    domain: str = betterproto2.field(3, TYPE_STRING)
+    vm_name: str = ""
+    domain: str = ""
     """Host name without a scheme."""
-    port: int = betterproto2.field(4, TYPE_UINT32)
-    is_default: bool = betterproto2.field(5, TYPE_BOOL)
-    port_display: str = betterproto2.field(6, TYPE_STRING)
+    port: int = 0
+    is_default: bool = False
+    port_display: str = ""
     """The port as it is shown to people."""
-    vm_id: str = betterproto2.field(7, TYPE_STRING)
+    vm_id: str = ""
     """Generation 2 only."""
-    port_mode: str = betterproto2.field(8, TYPE_STRING)
+    port_mode: str = ""
     """Whether the port is fixed or found by itself. Generation 2 only."""
-    effective_port: int = betterproto2.field(9, TYPE_UINT32)
+    effective_port: int = 0
     """The port in use now. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        vm_name: str = "",
+        domain: str = "",
+        port: int = 0,
+        is_default: bool = False,
+        port_display: str = "",
+        vm_id: str = "",
+        port_mode: str = "",
+        effective_port: int = 0,
+    ) -> None:
+        self.name = name
+        self.vm_name = vm_name
+        self.domain = domain
+        self.port = port
+        self.is_default = is_default
+        self.port_display = port_display
+        self.vm_id = vm_id
+        self.port_mode = port_mode
+        self.effective_port = effective_port
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ProxyNodeInfo(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "ProxyInfo.name"))
+        if self.vm_name:
+            out.append(text(b"\x12", self.vm_name, "ProxyInfo.vm_name"))
+        if self.domain:
+            out.append(text(b"\x1a", self.domain, "ProxyInfo.domain"))
+        if self.port:
+            out += (b"\x20", uint32(self.port, "ProxyInfo.port"))
+        if self.is_default:
+            out.append(b"\x28\x01")
+        if self.port_display:
+            out.append(text(b"\x32", self.port_display, "ProxyInfo.port_display"))
+        if self.vm_id:
+            out.append(text(b"\x3a", self.vm_id, "ProxyInfo.vm_id"))
+        if self.port_mode:
+            out.append(text(b"\x42", self.port_mode, "ProxyInfo.port_mode"))
+        if self.effective_port:
+            out += (b"\x48", uint32(self.effective_port, "ProxyInfo.effective_port"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x20:
+                    if tag == 0x0a:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # vm_name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # domain
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.domain = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x20:  # port
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.port = value
+                        continue
+                    if tag == 0x28:  # is_default
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.is_default = value != 0
+                        continue
+                    if tag == 0x32:  # port_display
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.port_display = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x3a:  # vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x42:  # port_mode
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.port_mode = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x48:  # effective_port
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.effective_port = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 32, 40, 50, 58, 66, 72), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ProxyInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "vm_name": field(2, TYPE_STRING),
+            "domain": field(3, TYPE_STRING),
+            "port": field(4, TYPE_UINT32),
+            "is_default": field(5, TYPE_BOOL),
+            "port_display": field(6, TYPE_STRING),
+            "vm_id": field(7, TYPE_STRING),
+            "port_mode": field(8, TYPE_STRING),
+            "effective_port": field(9, TYPE_UINT32),
+        }
+
+
+class ProxyNodeInfo(Message):
     """One front server. Generation 2 only."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    endpoint: str = betterproto2.field(2, TYPE_STRING)
+    id: str = ""
+    endpoint: str = ""
+
+    def __init__(self, *, id: str = "", endpoint: str = "") -> None:
+        self.id = id
+        self.endpoint = endpoint
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "ProxyNodeInfo.id"))
+        if self.endpoint:
+            out.append(text(b"\x12", self.endpoint, "ProxyNodeInfo.endpoint"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # endpoint
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.endpoint = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ProxyNodeInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "endpoint": field(2, TYPE_STRING),
+        }

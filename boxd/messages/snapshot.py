@@ -3,13 +3,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MAP, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import (
+    TYPE_BOOL,
+    TYPE_INT64,
+    TYPE_MAP,
+    TYPE_MESSAGE,
+    TYPE_STRING,
+    TYPE_UINT32,
+    TYPE_UINT64,
+    field,
+    map_meta,
+)
 
+from ._message import Message
+from ._wire import (
+    Malformed,
+    entries,
+    int64,
+    malformed,
+    more,
+    more_int64,
+    more_uint32,
+    submessage,
+    text,
+    text_entry,
+    uint32,
+    uint64,
+    unknown,
+)
 from .machine_spec import MachineSpec
 from .vm_config import VmConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateSnapshotRequest",
@@ -25,105 +53,897 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateSnapshotRequest(betterproto2.Message):
+class CreateSnapshotRequest(Message):
     """Request of CreateSnapshot. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    name: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, vm: str = "", name: str = "") -> None:
+        self.vm = vm
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "CreateSnapshotRequest.vm"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateSnapshotRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateSnapshotRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateSnapshotResponse(betterproto2.Message):
+class CreateSnapshotResponse(Message):
     """Answer to CreateSnapshot. Generation 2 only."""
 
-    snapshot_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    version: int = betterproto2.field(3, TYPE_UINT64)
-    status: str = betterproto2.field(4, TYPE_STRING)
-    paused_automations: int = betterproto2.field(5, TYPE_UINT32)
+    snapshot_id: str = ""
+    name: str = ""
+    version: int = 0
+    status: str = ""
+    paused_automations: int = 0
     """How many automations were left switched off."""
 
+    def __init__(
+        self,
+        *,
+        snapshot_id: str = "",
+        name: str = "",
+        version: int = 0,
+        status: str = "",
+        paused_automations: int = 0,
+    ) -> None:
+        self.snapshot_id = snapshot_id
+        self.name = name
+        self.version = version
+        self.status = status
+        self.paused_automations = paused_automations
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetSnapshotRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.snapshot_id:
+            out.append(text(b"\x0a", self.snapshot_id, "CreateSnapshotResponse.snapshot_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateSnapshotResponse.name"))
+        if self.version:
+            out += (b"\x18", uint64(self.version, "CreateSnapshotResponse.version"))
+        if self.status:
+            out.append(text(b"\x22", self.status, "CreateSnapshotResponse.status"))
+        if self.paused_automations:
+            out += (b"\x28", uint32(self.paused_automations, "CreateSnapshotResponse.paused_automations"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # snapshot_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.snapshot_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # version
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.version = value
+                    continue
+                if tag == 0x22:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x28:  # paused_automations
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.paused_automations = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 34, 40), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateSnapshotResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "snapshot_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "version": field(3, TYPE_UINT64),
+            "status": field(4, TYPE_STRING),
+            "paused_automations": field(5, TYPE_UINT32),
+        }
+
+
+class GetSnapshotRequest(Message):
     """Request of GetSnapshot. Generation 2 only."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    org: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
+    org: str = ""
+
+    def __init__(self, *, name: str = "", org: str = "") -> None:
+        self.name = name
+        self.org = org
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "GetSnapshotRequest.name"))
+        if self.org:
+            out.append(text(b"\x12", self.org, "GetSnapshotRequest.org"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetSnapshotRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "org": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetSnapshotResponse(betterproto2.Message):
+class GetSnapshotResponse(Message):
     """Answer to GetSnapshot. Generation 2 only."""
 
-    snapshot: SnapshotInfo | None = betterproto2.field(1, TYPE_MESSAGE, optional=True)
+    snapshot: SnapshotInfo | None = None
+
+    def __init__(self, *, snapshot: SnapshotInfo | None = None) -> None:
+        self.snapshot = snapshot
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.snapshot is not None:
+            out.append(submessage(b"\x0a", self.snapshot, SnapshotInfo, "GetSnapshotResponse.snapshot"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # snapshot
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.snapshot = SnapshotInfo.parse(data[at:stop], message.snapshot)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetSnapshotResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "snapshot": field(1, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListSnapshotsRequest(betterproto2.Message):
+class ListSnapshotsRequest(Message):
     """Request of ListSnapshots. Generation 2 only."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
+    org: str = ""
+
+    def __init__(self, *, org: str = "") -> None:
+        self.org = org
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "ListSnapshotsRequest.org"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListSnapshotsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListSnapshotsResponse(betterproto2.Message):
+class ListSnapshotsResponse(Message):
     """Answer to ListSnapshots. Generation 2 only."""
 
-    snapshots: list[SnapshotInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    snapshots: list[SnapshotInfo]
+
+    def __init__(self, *, snapshots: list[SnapshotInfo] | None = None) -> None:
+        self.snapshots = [] if snapshots is None else snapshots
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.snapshots:
+            out += [
+                submessage(b"\x0a", item, SnapshotInfo, "ListSnapshotsResponse.snapshots") for item in self.snapshots
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.snapshots = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # snapshots
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.snapshots.append(SnapshotInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListSnapshotsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "snapshots": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteSnapshotRequest(betterproto2.Message):
+class DeleteSnapshotRequest(Message):
     """Request of DeleteSnapshot. Generation 2 only."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    org: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
+    org: str = ""
+
+    def __init__(self, *, name: str = "", org: str = "") -> None:
+        self.name = name
+        self.org = org
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "DeleteSnapshotRequest.name"))
+        if self.org:
+            out.append(text(b"\x12", self.org, "DeleteSnapshotRequest.org"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeleteSnapshotRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "org": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteSnapshotResponse(betterproto2.Message):
+class DeleteSnapshotResponse(Message):
     """Answer to DeleteSnapshot; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateVmFromSnapshotRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeleteSnapshotResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class CreateVmFromSnapshotRequest(Message):
     """Request of CreateVmFromSnapshot. Generation 2 only."""
 
-    snapshot: str = betterproto2.field(1, TYPE_STRING)
+    snapshot: str = ""
     """Name or id."""
-    name: str = betterproto2.field(2, TYPE_STRING)
-    config: VmConfig | None = betterproto2.field(3, TYPE_MESSAGE, optional=True)
+    name: str = ""
+    config: VmConfig | None = None
     """Settings that differ from the snapshot's."""
-    org: str = betterproto2.field(4, TYPE_STRING)
-    isolated: bool = betterproto2.field(5, TYPE_BOOL)
-    labels: dict[str, str] = betterproto2.field(
-        6, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
-    spec: MachineSpec | None = betterproto2.field(7, TYPE_MESSAGE, optional=True)
+    org: str = ""
+    isolated: bool = False
+    labels: dict[str, str]
+    spec: MachineSpec | None = None
+
+    def __init__(
+        self,
+        *,
+        snapshot: str = "",
+        name: str = "",
+        config: VmConfig | None = None,
+        org: str = "",
+        isolated: bool = False,
+        labels: dict[str, str] | None = None,
+        spec: MachineSpec | None = None,
+    ) -> None:
+        self.snapshot = snapshot
+        self.name = name
+        self.config = config
+        self.org = org
+        self.isolated = isolated
+        self.labels = {} if labels is None else labels
+        self.spec = spec
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.snapshot:
+            out.append(text(b"\x0a", self.snapshot, "CreateVmFromSnapshotRequest.snapshot"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateVmFromSnapshotRequest.name"))
+        if self.config is not None:
+            out.append(submessage(b"\x1a", self.config, VmConfig, "CreateVmFromSnapshotRequest.config"))
+        if self.org:
+            out.append(text(b"\x22", self.org, "CreateVmFromSnapshotRequest.org"))
+        if self.isolated:
+            out.append(b"\x28\x01")
+        if self.labels:
+            out += entries(b"\x32", self.labels, "CreateVmFromSnapshotRequest.labels")
+        if self.spec is not None:
+            out.append(submessage(b"\x3a", self.spec, MachineSpec, "CreateVmFromSnapshotRequest.spec"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.labels = {}
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # snapshot
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.snapshot = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # config
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.config = VmConfig.parse(data[at:stop], message.config)
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x22:  # org
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x28:  # isolated
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.isolated = value != 0
+                        continue
+                    if tag == 0x32:  # labels
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.labels[key] = entry
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x3a:  # spec
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.spec = MachineSpec.parse(data[at:stop], message.spec)
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 40, 50, 58), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateVmFromSnapshotRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "snapshot": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "config": field(3, TYPE_MESSAGE, optional=True),
+            "org": field(4, TYPE_STRING),
+            "isolated": field(5, TYPE_BOOL),
+            "labels": field(6, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "spec": field(7, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SnapshotInfo(betterproto2.Message):
+class SnapshotInfo(Message):
     """One snapshot. Generation 2 only."""
 
-    snapshot_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    version: int = betterproto2.field(3, TYPE_UINT64)
-    status: str = betterproto2.field(4, TYPE_STRING)
-    size_bytes: int = betterproto2.field(7, TYPE_UINT64)
+    snapshot_id: str = ""
+    name: str = ""
+    version: int = 0
+    status: str = ""
+    size_bytes: int = 0
     """Bytes."""
-    updated_at: int = betterproto2.field(8, TYPE_INT64)
+    updated_at: int = 0
     """Unix time in seconds."""
-    vcpu: int = betterproto2.field(9, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(10, TYPE_UINT64)
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
-    use_count: int = betterproto2.field(11, TYPE_UINT64)
-    created_at: int = betterproto2.field(12, TYPE_INT64)
+    use_count: int = 0
+    created_at: int = 0
     """Unix time in seconds."""
-    failed_version: int = betterproto2.field(13, TYPE_UINT64)
-    failure_reason: str = betterproto2.field(14, TYPE_STRING)
-    archived: bool = betterproto2.field(15, TYPE_BOOL)
-    storage: str = betterproto2.field(16, TYPE_STRING)
+    failed_version: int = 0
+    failure_reason: str = ""
+    archived: bool = False
+    storage: str = ""
+
+    def __init__(
+        self,
+        *,
+        snapshot_id: str = "",
+        name: str = "",
+        version: int = 0,
+        status: str = "",
+        size_bytes: int = 0,
+        updated_at: int = 0,
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        use_count: int = 0,
+        created_at: int = 0,
+        failed_version: int = 0,
+        failure_reason: str = "",
+        archived: bool = False,
+        storage: str = "",
+    ) -> None:
+        self.snapshot_id = snapshot_id
+        self.name = name
+        self.version = version
+        self.status = status
+        self.size_bytes = size_bytes
+        self.updated_at = updated_at
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.use_count = use_count
+        self.created_at = created_at
+        self.failed_version = failed_version
+        self.failure_reason = failure_reason
+        self.archived = archived
+        self.storage = storage
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.snapshot_id:
+            out.append(text(b"\x0a", self.snapshot_id, "SnapshotInfo.snapshot_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "SnapshotInfo.name"))
+        if self.version:
+            out += (b"\x18", uint64(self.version, "SnapshotInfo.version"))
+        if self.status:
+            out.append(text(b"\x22", self.status, "SnapshotInfo.status"))
+        if self.size_bytes:
+            out += (b"\x38", uint64(self.size_bytes, "SnapshotInfo.size_bytes"))
+        if self.updated_at:
+            out += (b"\x40", int64(self.updated_at, "SnapshotInfo.updated_at"))
+        if self.vcpu:
+            out += (b"\x48", uint32(self.vcpu, "SnapshotInfo.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x50", uint64(self.memory_bytes, "SnapshotInfo.memory_bytes"))
+        if self.use_count:
+            out += (b"\x58", uint64(self.use_count, "SnapshotInfo.use_count"))
+        if self.created_at:
+            out += (b"\x60", int64(self.created_at, "SnapshotInfo.created_at"))
+        if self.failed_version:
+            out += (b"\x68", uint64(self.failed_version, "SnapshotInfo.failed_version"))
+        if self.failure_reason:
+            out.append(text(b"\x72", self.failure_reason, "SnapshotInfo.failure_reason"))
+        if self.archived:
+            out.append(b"\x78\x01")
+        if self.storage:
+            out.append(text(b"\x82\x01", self.storage, "SnapshotInfo.storage"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x38:
+                    if tag == 0x0a:  # snapshot_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.snapshot_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x18:  # version
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.version = value
+                        continue
+                    if tag == 0x22:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x58:
+                    if tag == 0x38:  # size_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.size_bytes = value
+                        continue
+                    if tag == 0x40:  # updated_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.updated_at = value
+                        continue
+                    if tag == 0x48:  # vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vcpu = value
+                        continue
+                    if tag == 0x50:  # memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.memory_bytes = value
+                        continue
+                elif tag < 0x78:
+                    if tag == 0x58:  # use_count
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.use_count = value
+                        continue
+                    if tag == 0x60:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                    if tag == 0x68:  # failed_version
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.failed_version = value
+                        continue
+                    if tag == 0x72:  # failure_reason
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.failure_reason = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x78:  # archived
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.archived = value != 0
+                        continue
+                    if tag == 0x182:  # storage
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.storage = data[at:stop].decode()
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 24, 34, 56, 64, 72, 80, 88, 96, 104, 114, 120, 130), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SnapshotInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "snapshot_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "version": field(3, TYPE_UINT64),
+            "status": field(4, TYPE_STRING),
+            "size_bytes": field(7, TYPE_UINT64),
+            "updated_at": field(8, TYPE_INT64),
+            "vcpu": field(9, TYPE_UINT32),
+            "memory_bytes": field(10, TYPE_UINT64),
+            "use_count": field(11, TYPE_UINT64),
+            "created_at": field(12, TYPE_INT64),
+            "failed_version": field(13, TYPE_UINT64),
+            "failure_reason": field(14, TYPE_STRING),
+            "archived": field(15, TYPE_BOOL),
+            "storage": field(16, TYPE_STRING),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_STRING
+from betterproto2 import TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "LinkSshKeyRequest",
@@ -14,15 +19,104 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class LinkSshKeyRequest(betterproto2.Message):
+class LinkSshKeyRequest(Message):
     """Request of LinkSshKey."""
 
-    pubkey: str = betterproto2.field(1, TYPE_STRING)
-    device_id: str = betterproto2.field(2, TYPE_STRING)
-    label: str = betterproto2.field(3, TYPE_STRING)
+    pubkey: str = ""
+    device_id: str = ""
+    label: str = ""
+
+    def __init__(self, *, pubkey: str = "", device_id: str = "", label: str = "") -> None:
+        self.pubkey = pubkey
+        self.device_id = device_id
+        self.label = label
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.pubkey:
+            out.append(text(b"\x0a", self.pubkey, "LinkSshKeyRequest.pubkey"))
+        if self.device_id:
+            out.append(text(b"\x12", self.device_id, "LinkSshKeyRequest.device_id"))
+        if self.label:
+            out.append(text(b"\x1a", self.label, "LinkSshKeyRequest.label"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # pubkey
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.pubkey = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # device_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.device_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # label
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.label = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("LinkSshKeyRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "pubkey": field(1, TYPE_STRING),
+            "device_id": field(2, TYPE_STRING),
+            "label": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class LinkSshKeyResponse(betterproto2.Message):
+class LinkSshKeyResponse(Message):
     """Answer to LinkSshKey; it carries nothing."""
+
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("LinkSshKeyResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING
+from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "AddTeamMemberRequest",
@@ -30,136 +35,1044 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateTeamRequest(betterproto2.Message):
+class CreateTeamRequest(Message):
     """Request of CreateTeam. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
+    org_id: str = ""
+    name: str = ""
+
+    def __init__(self, *, org_id: str = "", name: str = "") -> None:
+        self.org_id = org_id
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "CreateTeamRequest.org_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateTeamRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateTeamRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetTeamRequest(betterproto2.Message):
+class GetTeamRequest(Message):
     """Request of GetTeam. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
+    team_id: str = ""
+
+    def __init__(self, *, team_id: str = "") -> None:
+        self.team_id = team_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "GetTeamRequest.team_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetTeamRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListTeamsRequest(betterproto2.Message):
+class ListTeamsRequest(Message):
     """Request of ListTeams. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
+    org_id: str = ""
+
+    def __init__(self, *, org_id: str = "") -> None:
+        self.org_id = org_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "ListTeamsRequest.org_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListTeamsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListTeamsResponse(betterproto2.Message):
+class ListTeamsResponse(Message):
     """Answer to ListTeams. Generation 2 only."""
 
-    teams: list[TeamInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    teams: list[TeamInfo]
+
+    def __init__(self, *, teams: list[TeamInfo] | None = None) -> None:
+        self.teams = [] if teams is None else teams
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.teams:
+            out += [submessage(b"\x0a", item, TeamInfo, "ListTeamsResponse.teams") for item in self.teams]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.teams = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # teams
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.teams.append(TeamInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListTeamsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "teams": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenameTeamRequest(betterproto2.Message):
+class RenameTeamRequest(Message):
     """Request of RenameTeam. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
+    team_id: str = ""
+    name: str = ""
+
+    def __init__(self, *, team_id: str = "", name: str = "") -> None:
+        self.team_id = team_id
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "RenameTeamRequest.team_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "RenameTeamRequest.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RenameTeamRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenameTeamResponse(betterproto2.Message):
+class RenameTeamResponse(Message):
     """Answer to RenameTeam; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DestroyTeamRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RenameTeamResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class DestroyTeamRequest(Message):
     """Request of DestroyTeam. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
+    team_id: str = ""
+
+    def __init__(self, *, team_id: str = "") -> None:
+        self.team_id = team_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "DestroyTeamRequest.team_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DestroyTeamRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DestroyTeamResponse(betterproto2.Message):
+class DestroyTeamResponse(Message):
     """Answer to DestroyTeam; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class AddTeamMemberRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DestroyTeamResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class AddTeamMemberRequest(Message):
     """Request of AddTeamMember. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
-    user_id: str = betterproto2.field(2, TYPE_STRING)
+    team_id: str = ""
+    user_id: str = ""
+
+    def __init__(self, *, team_id: str = "", user_id: str = "") -> None:
+        self.team_id = team_id
+        self.user_id = user_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "AddTeamMemberRequest.team_id"))
+        if self.user_id:
+            out.append(text(b"\x12", self.user_id, "AddTeamMemberRequest.user_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("AddTeamMemberRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+            "user_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class AddTeamMemberResponse(betterproto2.Message):
+class AddTeamMemberResponse(Message):
     """Answer to AddTeamMember; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveTeamMemberRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("AddTeamMemberResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class RemoveTeamMemberRequest(Message):
     """Request of RemoveTeamMember. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
-    user_id: str = betterproto2.field(2, TYPE_STRING)
+    team_id: str = ""
+    user_id: str = ""
+
+    def __init__(self, *, team_id: str = "", user_id: str = "") -> None:
+        self.team_id = team_id
+        self.user_id = user_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "RemoveTeamMemberRequest.team_id"))
+        if self.user_id:
+            out.append(text(b"\x12", self.user_id, "RemoveTeamMemberRequest.user_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RemoveTeamMemberRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+            "user_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveTeamMemberResponse(betterproto2.Message):
+class RemoveTeamMemberResponse(Message):
     """Answer to RemoveTeamMember; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetTeamMemberRoleRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RemoveTeamMemberResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetTeamMemberRoleRequest(Message):
     """Request of SetTeamMemberRole. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
-    user_id: str = betterproto2.field(2, TYPE_STRING)
-    role: str = betterproto2.field(3, TYPE_STRING)
+    team_id: str = ""
+    user_id: str = ""
+    role: str = ""
+
+    def __init__(self, *, team_id: str = "", user_id: str = "", role: str = "") -> None:
+        self.team_id = team_id
+        self.user_id = user_id
+        self.role = role
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "SetTeamMemberRoleRequest.team_id"))
+        if self.user_id:
+            out.append(text(b"\x12", self.user_id, "SetTeamMemberRoleRequest.user_id"))
+        if self.role:
+            out.append(text(b"\x1a", self.role, "SetTeamMemberRoleRequest.role"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # role
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.role = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetTeamMemberRoleRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+            "user_id": field(2, TYPE_STRING),
+            "role": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetTeamMemberRoleResponse(betterproto2.Message):
+class SetTeamMemberRoleResponse(Message):
     """Answer to SetTeamMemberRole; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetTeamDefaultSnapshotRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetTeamMemberRoleResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetTeamDefaultSnapshotRequest(Message):
     """Request of SetTeamDefaultSnapshot. Generation 2 only."""
 
-    team_id: str = betterproto2.field(1, TYPE_STRING)
-    snapshot_id: str = betterproto2.field(2, TYPE_STRING)
+    team_id: str = ""
+    snapshot_id: str = ""
+
+    def __init__(self, *, team_id: str = "", snapshot_id: str = "") -> None:
+        self.team_id = team_id
+        self.snapshot_id = snapshot_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.team_id:
+            out.append(text(b"\x0a", self.team_id, "SetTeamDefaultSnapshotRequest.team_id"))
+        if self.snapshot_id:
+            out.append(text(b"\x12", self.snapshot_id, "SetTeamDefaultSnapshotRequest.snapshot_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # team_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.team_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # snapshot_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.snapshot_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetTeamDefaultSnapshotRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "team_id": field(1, TYPE_STRING),
+            "snapshot_id": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetTeamDefaultSnapshotResponse(betterproto2.Message):
+class SetTeamDefaultSnapshotResponse(Message):
     """Answer to SetTeamDefaultSnapshot; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class TeamInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetTeamDefaultSnapshotResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class TeamInfo(Message):
     """One team. Generation 2 only."""
 
-    id: str = betterproto2.field(1, TYPE_STRING)
-    org_id: str = betterproto2.field(2, TYPE_STRING)
-    name: str = betterproto2.field(3, TYPE_STRING)
-    created_by_user_id: str = betterproto2.field(4, TYPE_STRING)
-    created_at: int = betterproto2.field(5, TYPE_INT64)
+    id: str = ""
+    org_id: str = ""
+    name: str = ""
+    created_by_user_id: str = ""
+    created_at: int = 0
     """Unix time in seconds."""
-    is_admin: bool = betterproto2.field(6, TYPE_BOOL)
+    is_admin: bool = False
     """The caller administers it."""
-    members: list[TeamMemberInfo] = betterproto2.field(7, TYPE_MESSAGE, repeated=True)
-    default_snapshot_id: str = betterproto2.field(8, TYPE_STRING)
+    members: list[TeamMemberInfo]
+    default_snapshot_id: str = ""
+
+    def __init__(
+        self,
+        *,
+        id: str = "",
+        org_id: str = "",
+        name: str = "",
+        created_by_user_id: str = "",
+        created_at: int = 0,
+        is_admin: bool = False,
+        members: list[TeamMemberInfo] | None = None,
+        default_snapshot_id: str = "",
+    ) -> None:
+        self.id = id
+        self.org_id = org_id
+        self.name = name
+        self.created_by_user_id = created_by_user_id
+        self.created_at = created_at
+        self.is_admin = is_admin
+        self.members = [] if members is None else members
+        self.default_snapshot_id = default_snapshot_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.id:
+            out.append(text(b"\x0a", self.id, "TeamInfo.id"))
+        if self.org_id:
+            out.append(text(b"\x12", self.org_id, "TeamInfo.org_id"))
+        if self.name:
+            out.append(text(b"\x1a", self.name, "TeamInfo.name"))
+        if self.created_by_user_id:
+            out.append(text(b"\x22", self.created_by_user_id, "TeamInfo.created_by_user_id"))
+        if self.created_at:
+            out += (b"\x28", int64(self.created_at, "TeamInfo.created_at"))
+        if self.is_admin:
+            out.append(b"\x30\x01")
+        if self.members:
+            out += [submessage(b"\x3a", item, TeamMemberInfo, "TeamInfo.members") for item in self.members]
+        if self.default_snapshot_id:
+            out.append(text(b"\x42", self.default_snapshot_id, "TeamInfo.default_snapshot_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.members = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # org_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x22:  # created_by_user_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.created_by_user_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x28:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                    if tag == 0x30:  # is_admin
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.is_admin = value != 0
+                        continue
+                else:
+                    if tag == 0x3a:  # members
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.members.append(TeamMemberInfo.parse(data[at:stop]))
+                        at = stop
+                        continue
+                    if tag == 0x42:  # default_snapshot_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.default_snapshot_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 40, 48, 58, 66), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("TeamInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "id": field(1, TYPE_STRING),
+            "org_id": field(2, TYPE_STRING),
+            "name": field(3, TYPE_STRING),
+            "created_by_user_id": field(4, TYPE_STRING),
+            "created_at": field(5, TYPE_INT64),
+            "is_admin": field(6, TYPE_BOOL),
+            "members": field(7, TYPE_MESSAGE, repeated=True),
+            "default_snapshot_id": field(8, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class TeamMemberInfo(betterproto2.Message):
+class TeamMemberInfo(Message):
     """One member of a team. Generation 2 only."""
 
-    user_id: str = betterproto2.field(1, TYPE_STRING)
-    role: str = betterproto2.field(2, TYPE_STRING)
-    display_name: str = betterproto2.field(3, TYPE_STRING)
-    github_username: str = betterproto2.field(4, TYPE_STRING)
-    added_at: int = betterproto2.field(5, TYPE_INT64)
+    user_id: str = ""
+    role: str = ""
+    display_name: str = ""
+    github_username: str = ""
+    added_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(
+        self,
+        *,
+        user_id: str = "",
+        role: str = "",
+        display_name: str = "",
+        github_username: str = "",
+        added_at: int = 0,
+    ) -> None:
+        self.user_id = user_id
+        self.role = role
+        self.display_name = display_name
+        self.github_username = github_username
+        self.added_at = added_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.user_id:
+            out.append(text(b"\x0a", self.user_id, "TeamMemberInfo.user_id"))
+        if self.role:
+            out.append(text(b"\x12", self.role, "TeamMemberInfo.role"))
+        if self.display_name:
+            out.append(text(b"\x1a", self.display_name, "TeamMemberInfo.display_name"))
+        if self.github_username:
+            out.append(text(b"\x22", self.github_username, "TeamMemberInfo.github_username"))
+        if self.added_at:
+            out += (b"\x28", int64(self.added_at, "TeamMemberInfo.added_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # user_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.user_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # role
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.role = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # display_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.display_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # github_username
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.github_username = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x28:  # added_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.added_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 40), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("TeamMemberInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "user_id": field(1, TYPE_STRING),
+            "role": field(2, TYPE_STRING),
+            "display_name": field(3, TYPE_STRING),
+            "github_username": field(4, TYPE_STRING),
+            "added_at": field(5, TYPE_INT64),
+        }

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64, field
 
+from ._message import Message
+from ._wire import Malformed, malformed, more, more_uint32, submessage, text, uint32, uint64, unknown
 from .vm_config import VmConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateTemplateRequest",
@@ -23,80 +27,660 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateTemplateRequest(betterproto2.Message):
+class CreateTemplateRequest(Message):
     """Request of CreateTemplate. Generation 1 only."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    image_ref: str = betterproto2.field(2, TYPE_STRING)
-    config: VmConfig | None = betterproto2.field(3, TYPE_MESSAGE, optional=True)
+    name: str = ""
+    image_ref: str = ""
+    config: VmConfig | None = None
+
+    def __init__(self, *, name: str = "", image_ref: str = "", config: VmConfig | None = None) -> None:
+        self.name = name
+        self.image_ref = image_ref
+        self.config = config
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateTemplateRequest.name"))
+        if self.image_ref:
+            out.append(text(b"\x12", self.image_ref, "CreateTemplateRequest.image_ref"))
+        if self.config is not None:
+            out.append(submessage(b"\x1a", self.config, VmConfig, "CreateTemplateRequest.config"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # image_ref
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.image_ref = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # config
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.config = VmConfig.parse(data[at:stop], message.config)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateTemplateRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "image_ref": field(2, TYPE_STRING),
+            "config": field(3, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateTemplateResponse(betterproto2.Message):
+class CreateTemplateResponse(Message):
     """Answer to CreateTemplate. Generation 1 only."""
 
-    template_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    status: str = betterproto2.field(3, TYPE_STRING)
+    template_id: str = ""
+    name: str = ""
+    status: str = ""
+
+    def __init__(self, *, template_id: str = "", name: str = "", status: str = "") -> None:
+        self.template_id = template_id
+        self.name = name
+        self.status = status
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.template_id:
+            out.append(text(b"\x0a", self.template_id, "CreateTemplateResponse.template_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateTemplateResponse.name"))
+        if self.status:
+            out.append(text(b"\x1a", self.status, "CreateTemplateResponse.status"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # template_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.template_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateTemplateResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "template_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "status": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListTemplatesRequest(betterproto2.Message):
+class ListTemplatesRequest(Message):
     """Request of ListTemplates. Generation 1 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListTemplatesResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListTemplatesRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListTemplatesResponse(Message):
     """Answer to ListTemplates. Generation 1 only."""
 
-    templates: list[TemplateInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    templates: list[TemplateInfo]
+
+    def __init__(self, *, templates: list[TemplateInfo] | None = None) -> None:
+        self.templates = [] if templates is None else templates
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.templates:
+            out += [
+                submessage(b"\x0a", item, TemplateInfo, "ListTemplatesResponse.templates") for item in self.templates
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.templates = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # templates
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.templates.append(TemplateInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListTemplatesResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "templates": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteTemplateRequest(betterproto2.Message):
+class DeleteTemplateRequest(Message):
     """Request of DeleteTemplate. Generation 1 only."""
 
-    template_id: str = betterproto2.field(1, TYPE_STRING)
+    template_id: str = ""
+
+    def __init__(self, *, template_id: str = "") -> None:
+        self.template_id = template_id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.template_id:
+            out.append(text(b"\x0a", self.template_id, "DeleteTemplateRequest.template_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # template_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.template_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("DeleteTemplateRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "template_id": field(1, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class DeleteTemplateResponse(betterproto2.Message):
+class DeleteTemplateResponse(Message):
     """Answer to DeleteTemplate; it carries nothing. Generation 1 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateVmFromTemplateRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("DeleteTemplateResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class CreateVmFromTemplateRequest(Message):
     """Request of CreateVmFromTemplate. Generation 1 only."""
 
-    template_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    config: VmConfig | None = betterproto2.field(3, TYPE_MESSAGE, optional=True)
+    template_id: str = ""
+    name: str = ""
+    config: VmConfig | None = None
     """Settings that differ from the template's."""
 
+    def __init__(self, *, template_id: str = "", name: str = "", config: VmConfig | None = None) -> None:
+        self.template_id = template_id
+        self.name = name
+        self.config = config
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateVmFromTemplateResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.template_id:
+            out.append(text(b"\x0a", self.template_id, "CreateVmFromTemplateRequest.template_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateVmFromTemplateRequest.name"))
+        if self.config is not None:
+            out.append(submessage(b"\x1a", self.config, VmConfig, "CreateVmFromTemplateRequest.config"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # template_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.template_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # config
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.config = VmConfig.parse(data[at:stop], message.config)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateVmFromTemplateRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "template_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "config": field(3, TYPE_MESSAGE, optional=True),
+        }
+
+
+class CreateVmFromTemplateResponse(Message):
     """Answer to CreateVmFromTemplate. Generation 1 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    public_ip: str = betterproto2.field(3, TYPE_STRING)
-    url: str = betterproto2.field(4, TYPE_STRING)
+    vm_id: str = ""
+    name: str = ""
+    public_ip: str = ""
+    url: str = ""
     """Host name without a scheme."""
-    status: str = betterproto2.field(5, TYPE_STRING)
-    boot_time_ms: int = betterproto2.field(6, TYPE_UINT64)
+    status: str = ""
+    boot_time_ms: int = 0
     """How long the boot took, in milliseconds."""
 
+    def __init__(
+        self,
+        *,
+        vm_id: str = "",
+        name: str = "",
+        public_ip: str = "",
+        url: str = "",
+        status: str = "",
+        boot_time_ms: int = 0,
+    ) -> None:
+        self.vm_id = vm_id
+        self.name = name
+        self.public_ip = public_ip
+        self.url = url
+        self.status = status
+        self.boot_time_ms = boot_time_ms
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class TemplateInfo(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "CreateVmFromTemplateResponse.vm_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateVmFromTemplateResponse.name"))
+        if self.public_ip:
+            out.append(text(b"\x1a", self.public_ip, "CreateVmFromTemplateResponse.public_ip"))
+        if self.url:
+            out.append(text(b"\x22", self.url, "CreateVmFromTemplateResponse.url"))
+        if self.status:
+            out.append(text(b"\x2a", self.status, "CreateVmFromTemplateResponse.status"))
+        if self.boot_time_ms:
+            out += (b"\x30", uint64(self.boot_time_ms, "CreateVmFromTemplateResponse.boot_time_ms"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # public_ip
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.public_ip = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # url
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.url = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x2a:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x30:  # boot_time_ms
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.boot_time_ms = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 48), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateVmFromTemplateResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "public_ip": field(3, TYPE_STRING),
+            "url": field(4, TYPE_STRING),
+            "status": field(5, TYPE_STRING),
+            "boot_time_ms": field(6, TYPE_UINT64),
+        }
+
+
+class TemplateInfo(Message):
     """One template. Generation 1 only."""
 
-    template_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    image_ref: str = betterproto2.field(3, TYPE_STRING)
-    status: str = betterproto2.field(4, TYPE_STRING)
-    vcpu: int = betterproto2.field(5, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(6, TYPE_UINT64)
+    template_id: str = ""
+    name: str = ""
+    image_ref: str = ""
+    status: str = ""
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
+
+    def __init__(
+        self,
+        *,
+        template_id: str = "",
+        name: str = "",
+        image_ref: str = "",
+        status: str = "",
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+    ) -> None:
+        self.template_id = template_id
+        self.name = name
+        self.image_ref = image_ref
+        self.status = status
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.template_id:
+            out.append(text(b"\x0a", self.template_id, "TemplateInfo.template_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "TemplateInfo.name"))
+        if self.image_ref:
+            out.append(text(b"\x1a", self.image_ref, "TemplateInfo.image_ref"))
+        if self.status:
+            out.append(text(b"\x22", self.status, "TemplateInfo.status"))
+        if self.vcpu:
+            out += (b"\x28", uint32(self.vcpu, "TemplateInfo.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x30", uint64(self.memory_bytes, "TemplateInfo.memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # template_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.template_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # image_ref
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.image_ref = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # status
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.status = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x28:  # vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vcpu = value
+                    continue
+                if tag == 0x30:  # memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.memory_bytes = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 40, 48), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("TemplateInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "template_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "image_ref": field(3, TYPE_STRING),
+            "status": field(4, TYPE_STRING),
+            "vcpu": field(5, TYPE_UINT32),
+            "memory_bytes": field(6, TYPE_UINT64),
+        }

@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64
+from betterproto2 import TYPE_INT64, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, int64, malformed, more, more_int64, submessage, text, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateTokenRequest",
@@ -19,60 +25,357 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateTokenRequest(betterproto2.Message):
+class CreateTokenRequest(Message):
     """Request of CreateToken."""
 
-    expires_in_secs: int = betterproto2.field(1, TYPE_UINT64)
+    expires_in_secs: int = 0
     """Seconds of validity; 0 means the server's default."""
 
+    def __init__(self, *, expires_in_secs: int = 0) -> None:
+        self.expires_in_secs = expires_in_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateTokenResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.expires_in_secs:
+            out += (b"\x08", uint64(self.expires_in_secs, "CreateTokenRequest.expires_in_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # expires_in_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.expires_in_secs = value
+                    continue
+                at, kept = unknown(data, start, (8,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateTokenRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "expires_in_secs": field(1, TYPE_UINT64),
+        }
+
+
+class CreateTokenResponse(Message):
     """Answer to CreateToken."""
 
-    token: str = betterproto2.field(1, TYPE_STRING)
+    token: str = ""
     """The JWT; a secret."""
-    expires_at: int = betterproto2.field(2, TYPE_INT64)
+    expires_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(self, *, token: str = "", expires_at: int = 0) -> None:
+        self.token = token
+        self.expires_at = expires_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.token:
+            out.append(text(b"\x0a", self.token, "CreateTokenResponse.token"))
+        if self.expires_at:
+            out += (b"\x10", int64(self.expires_at, "CreateTokenResponse.expires_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # token
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.token = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # expires_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.expires_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateTokenResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "token": field(1, TYPE_STRING),
+            "expires_at": field(2, TYPE_INT64),
+        }
 
     def __repr__(self) -> str:
         shown = replace(self, token=self.token and "[redacted]")
         return super(CreateTokenResponse, shown).__repr__()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListTokensRequest(betterproto2.Message):
+class ListTokensRequest(Message):
     """Request of ListTokens."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListTokensResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("ListTokensRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class ListTokensResponse(Message):
     """Answer to ListTokens."""
 
-    tokens: list[TokenInfo] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    tokens: list[TokenInfo]
+
+    def __init__(self, *, tokens: list[TokenInfo] | None = None) -> None:
+        self.tokens = [] if tokens is None else tokens
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.tokens:
+            out += [submessage(b"\x0a", item, TokenInfo, "ListTokensResponse.tokens") for item in self.tokens]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.tokens = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # tokens
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.tokens.append(TokenInfo.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListTokensResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "tokens": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RevokeTokenRequest(betterproto2.Message):
+class RevokeTokenRequest(Message):
     """Request of RevokeToken."""
 
-    jti: str = betterproto2.field(1, TYPE_STRING)
+    jti: str = ""
     """The token's id."""
 
+    def __init__(self, *, jti: str = "") -> None:
+        self.jti = jti
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RevokeTokenResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.jti:
+            out.append(text(b"\x0a", self.jti, "RevokeTokenRequest.jti"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # jti
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.jti = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RevokeTokenRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "jti": field(1, TYPE_STRING),
+        }
+
+
+class RevokeTokenResponse(Message):
     """Answer to RevokeToken; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class TokenInfo(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("RevokeTokenResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class TokenInfo(Message):
     """One token, without the token itself."""
 
-    jti: str = betterproto2.field(1, TYPE_STRING)
+    jti: str = ""
     """The token's id."""
-    created_at: int = betterproto2.field(2, TYPE_INT64)
+    created_at: int = 0
     """Unix time in seconds."""
-    expires_at: int = betterproto2.field(3, TYPE_INT64)
+    expires_at: int = 0
     """Unix time in seconds."""
+
+    def __init__(self, *, jti: str = "", created_at: int = 0, expires_at: int = 0) -> None:
+        self.jti = jti
+        self.created_at = created_at
+        self.expires_at = expires_at
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.jti:
+            out.append(text(b"\x0a", self.jti, "TokenInfo.jti"))
+        if self.created_at:
+            out += (b"\x10", int64(self.created_at, "TokenInfo.created_at"))
+        if self.expires_at:
+            out += (b"\x18", int64(self.expires_at, "TokenInfo.expires_at"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # jti
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.jti = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # created_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.created_at = value
+                    continue
+                if tag == 0x18:  # expires_at
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.expires_at = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("TokenInfo", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "jti": field(1, TYPE_STRING),
+            "created_at": field(2, TYPE_INT64),
+            "expires_at": field(3, TYPE_INT64),
+        }

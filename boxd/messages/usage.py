@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
 from betterproto2 import (
     TYPE_BOOL,
     TYPE_DOUBLE,
@@ -14,7 +13,28 @@ from betterproto2 import (
     TYPE_STRING,
     TYPE_UINT32,
     TYPE_UINT64,
+    field,
 )
+
+from ._message import Message
+from ._wire import (
+    Malformed,
+    double,
+    eight_bytes,
+    int64,
+    malformed,
+    more,
+    more_int64,
+    more_uint32,
+    submessage,
+    text,
+    uint32,
+    uint64,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "GetOrgUsageRequest",
@@ -27,98 +47,888 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetVmUsageRequest(betterproto2.Message):
+class GetVmUsageRequest(Message):
     """Request of GetVmUsage. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    since: int = betterproto2.field(2, TYPE_INT64)
+    vm_id: str = ""
+    since: int = 0
     """Unix time in seconds."""
-    until: int = betterproto2.field(3, TYPE_INT64)
+    until: int = 0
     """Unix time in seconds."""
-    org: str = betterproto2.field(4, TYPE_STRING)
+    org: str = ""
+
+    def __init__(self, *, vm_id: str = "", since: int = 0, until: int = 0, org: str = "") -> None:
+        self.vm_id = vm_id
+        self.since = since
+        self.until = until
+        self.org = org
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "GetVmUsageRequest.vm_id"))
+        if self.since:
+            out += (b"\x10", int64(self.since, "GetVmUsageRequest.since"))
+        if self.until:
+            out += (b"\x18", int64(self.until, "GetVmUsageRequest.until"))
+        if self.org:
+            out.append(text(b"\x22", self.org, "GetVmUsageRequest.org"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # since
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.since = value
+                    continue
+                if tag == 0x18:  # until
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.until = value
+                    continue
+                if tag == 0x22:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetVmUsageRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "since": field(2, TYPE_INT64),
+            "until": field(3, TYPE_INT64),
+            "org": field(4, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetVmUsageResponse(betterproto2.Message):
+class GetVmUsageResponse(Message):
     """Answer to GetVmUsage. Generation 2 only."""
 
-    period_start: int = betterproto2.field(1, TYPE_INT64)
+    period_start: int = 0
     """Unix time in seconds."""
-    period_end: int = betterproto2.field(2, TYPE_INT64)
+    period_end: int = 0
     """Unix time in seconds."""
-    currency: str = betterproto2.field(3, TYPE_STRING)
-    rates: UsageRates | None = betterproto2.field(4, TYPE_MESSAGE, optional=True)
-    usage: VmUsage | None = betterproto2.field(5, TYPE_MESSAGE, optional=True)
+    currency: str = ""
+    rates: UsageRates | None = None
+    usage: VmUsage | None = None
+
+    def __init__(
+        self,
+        *,
+        period_start: int = 0,
+        period_end: int = 0,
+        currency: str = "",
+        rates: UsageRates | None = None,
+        usage: VmUsage | None = None,
+    ) -> None:
+        self.period_start = period_start
+        self.period_end = period_end
+        self.currency = currency
+        self.rates = rates
+        self.usage = usage
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.period_start:
+            out += (b"\x08", int64(self.period_start, "GetVmUsageResponse.period_start"))
+        if self.period_end:
+            out += (b"\x10", int64(self.period_end, "GetVmUsageResponse.period_end"))
+        if self.currency:
+            out.append(text(b"\x1a", self.currency, "GetVmUsageResponse.currency"))
+        if self.rates is not None:
+            out.append(submessage(b"\x22", self.rates, UsageRates, "GetVmUsageResponse.rates"))
+        if self.usage is not None:
+            out.append(submessage(b"\x2a", self.usage, VmUsage, "GetVmUsageResponse.usage"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # period_start
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.period_start = value
+                    continue
+                if tag == 0x10:  # period_end
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.period_end = value
+                    continue
+                if tag == 0x1a:  # currency
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.currency = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # rates
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.rates = UsageRates.parse(data[at:stop], message.rates)
+                    at = stop
+                    continue
+                if tag == 0x2a:  # usage
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.usage = VmUsage.parse(data[at:stop], message.usage)
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (8, 16, 26, 34, 42), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetVmUsageResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "period_start": field(1, TYPE_INT64),
+            "period_end": field(2, TYPE_INT64),
+            "currency": field(3, TYPE_STRING),
+            "rates": field(4, TYPE_MESSAGE, optional=True),
+            "usage": field(5, TYPE_MESSAGE, optional=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgUsageRequest(betterproto2.Message):
+class GetOrgUsageRequest(Message):
     """Request of GetOrgUsage. Generation 2 only."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    since: int = betterproto2.field(2, TYPE_INT64)
+    org: str = ""
+    since: int = 0
     """Unix time in seconds."""
-    until: int = betterproto2.field(3, TYPE_INT64)
+    until: int = 0
     """Unix time in seconds."""
 
+    def __init__(self, *, org: str = "", since: int = 0, until: int = 0) -> None:
+        self.org = org
+        self.since = since
+        self.until = until
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetOrgUsageResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "GetOrgUsageRequest.org"))
+        if self.since:
+            out += (b"\x10", int64(self.since, "GetOrgUsageRequest.since"))
+        if self.until:
+            out += (b"\x18", int64(self.until, "GetOrgUsageRequest.until"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # since
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.since = value
+                    continue
+                if tag == 0x18:  # until
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.until = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgUsageRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "since": field(2, TYPE_INT64),
+            "until": field(3, TYPE_INT64),
+        }
+
+
+class GetOrgUsageResponse(Message):
     """Answer to GetOrgUsage. Generation 2 only."""
 
-    org_id: str = betterproto2.field(1, TYPE_STRING)
-    org: str = betterproto2.field(2, TYPE_STRING)
-    period_start: int = betterproto2.field(3, TYPE_INT64)
+    org_id: str = ""
+    org: str = ""
+    period_start: int = 0
     """Unix time in seconds."""
-    period_end: int = betterproto2.field(4, TYPE_INT64)
+    period_end: int = 0
     """Unix time in seconds."""
-    currency: str = betterproto2.field(5, TYPE_STRING)
-    rates: UsageRates | None = betterproto2.field(6, TYPE_MESSAGE, optional=True)
-    total_cost_micro: int = betterproto2.field(7, TYPE_INT64)
+    currency: str = ""
+    rates: UsageRates | None = None
+    total_cost_micro: int = 0
     """In millionths of the currency's unit."""
-    vms: list[VmUsage] = betterproto2.field(8, TYPE_MESSAGE, repeated=True)
-    complete: bool = betterproto2.field(9, TYPE_BOOL)
+    vms: list[VmUsage]
+    complete: bool = False
+
+    def __init__(
+        self,
+        *,
+        org_id: str = "",
+        org: str = "",
+        period_start: int = 0,
+        period_end: int = 0,
+        currency: str = "",
+        rates: UsageRates | None = None,
+        total_cost_micro: int = 0,
+        vms: list[VmUsage] | None = None,
+        complete: bool = False,
+    ) -> None:
+        self.org_id = org_id
+        self.org = org
+        self.period_start = period_start
+        self.period_end = period_end
+        self.currency = currency
+        self.rates = rates
+        self.total_cost_micro = total_cost_micro
+        self.vms = [] if vms is None else vms
+        self.complete = complete
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org_id:
+            out.append(text(b"\x0a", self.org_id, "GetOrgUsageResponse.org_id"))
+        if self.org:
+            out.append(text(b"\x12", self.org, "GetOrgUsageResponse.org"))
+        if self.period_start:
+            out += (b"\x18", int64(self.period_start, "GetOrgUsageResponse.period_start"))
+        if self.period_end:
+            out += (b"\x20", int64(self.period_end, "GetOrgUsageResponse.period_end"))
+        if self.currency:
+            out.append(text(b"\x2a", self.currency, "GetOrgUsageResponse.currency"))
+        if self.rates is not None:
+            out.append(submessage(b"\x32", self.rates, UsageRates, "GetOrgUsageResponse.rates"))
+        if self.total_cost_micro:
+            out += (b"\x38", int64(self.total_cost_micro, "GetOrgUsageResponse.total_cost_micro"))
+        if self.vms:
+            out += [submessage(b"\x42", item, VmUsage, "GetOrgUsageResponse.vms") for item in self.vms]
+        if self.complete:
+            out.append(b"\x48\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.vms = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x20:
+                    if tag == 0x0a:  # org_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # org
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x18:  # period_start
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.period_start = value
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x20:  # period_end
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.period_end = value
+                        continue
+                    if tag == 0x2a:  # currency
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.currency = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x32:  # rates
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.rates = UsageRates.parse(data[at:stop], message.rates)
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x38:  # total_cost_micro
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.total_cost_micro = value
+                        continue
+                    if tag == 0x42:  # vms
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vms.append(VmUsage.parse(data[at:stop]))
+                        at = stop
+                        continue
+                    if tag == 0x48:  # complete
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.complete = value != 0
+                        continue
+                at, kept = unknown(data, start, (10, 18, 24, 32, 42, 50, 56, 66, 72), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetOrgUsageResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org_id": field(1, TYPE_STRING),
+            "org": field(2, TYPE_STRING),
+            "period_start": field(3, TYPE_INT64),
+            "period_end": field(4, TYPE_INT64),
+            "currency": field(5, TYPE_STRING),
+            "rates": field(6, TYPE_MESSAGE, optional=True),
+            "total_cost_micro": field(7, TYPE_INT64),
+            "vms": field(8, TYPE_MESSAGE, repeated=True),
+            "complete": field(9, TYPE_BOOL),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VmUsage(betterproto2.Message):
+class VmUsage(Message):
     """Usage of one machine in the period. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    owner: str = betterproto2.field(3, TYPE_STRING)
-    owner_name: str = betterproto2.field(4, TYPE_STRING)
-    sharing: str = betterproto2.field(5, TYPE_STRING)
-    status: str = betterproto2.field(6, TYPE_STRING)
-    vcpu: int = betterproto2.field(7, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(8, TYPE_UINT64)
+    vm_id: str = ""
+    name: str = ""
+    owner: str = ""
+    owner_name: str = ""
+    sharing: str = ""
+    status: str = ""
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
-    disk_bytes: int = betterproto2.field(9, TYPE_UINT64)
+    disk_bytes: int = 0
     """Bytes."""
-    seconds: StateSeconds | None = betterproto2.field(10, TYPE_MESSAGE, optional=True)
-    vcpu_hours: float = betterproto2.field(11, TYPE_DOUBLE)
-    ram_gib_hours: float = betterproto2.field(12, TYPE_DOUBLE)
-    disk_gib_hours: float = betterproto2.field(13, TYPE_DOUBLE)
-    cost_micro: int = betterproto2.field(14, TYPE_INT64)
+    seconds: StateSeconds | None = None
+    vcpu_hours: float = 0.0
+    ram_gib_hours: float = 0.0
+    disk_gib_hours: float = 0.0
+    cost_micro: int = 0
     """In millionths of the currency's unit."""
-    complete: bool = betterproto2.field(15, TYPE_BOOL)
+    complete: bool = False
+
+    def __init__(
+        self,
+        *,
+        vm_id: str = "",
+        name: str = "",
+        owner: str = "",
+        owner_name: str = "",
+        sharing: str = "",
+        status: str = "",
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        disk_bytes: int = 0,
+        seconds: StateSeconds | None = None,
+        vcpu_hours: float = 0.0,
+        ram_gib_hours: float = 0.0,
+        disk_gib_hours: float = 0.0,
+        cost_micro: int = 0,
+        complete: bool = False,
+    ) -> None:
+        self.vm_id = vm_id
+        self.name = name
+        self.owner = owner
+        self.owner_name = owner_name
+        self.sharing = sharing
+        self.status = status
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.disk_bytes = disk_bytes
+        self.seconds = seconds
+        self.vcpu_hours = vcpu_hours
+        self.ram_gib_hours = ram_gib_hours
+        self.disk_gib_hours = disk_gib_hours
+        self.cost_micro = cost_micro
+        self.complete = complete
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "VmUsage.vm_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "VmUsage.name"))
+        if self.owner:
+            out.append(text(b"\x1a", self.owner, "VmUsage.owner"))
+        if self.owner_name:
+            out.append(text(b"\x22", self.owner_name, "VmUsage.owner_name"))
+        if self.sharing:
+            out.append(text(b"\x2a", self.sharing, "VmUsage.sharing"))
+        if self.status:
+            out.append(text(b"\x32", self.status, "VmUsage.status"))
+        if self.vcpu:
+            out += (b"\x38", uint32(self.vcpu, "VmUsage.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x40", uint64(self.memory_bytes, "VmUsage.memory_bytes"))
+        if self.disk_bytes:
+            out += (b"\x48", uint64(self.disk_bytes, "VmUsage.disk_bytes"))
+        if self.seconds is not None:
+            out.append(submessage(b"\x52", self.seconds, StateSeconds, "VmUsage.seconds"))
+        number = double(self.vcpu_hours, "VmUsage.vcpu_hours")
+        if number != b"\0" * 8:
+            out += (b"\x59", number)
+        number = double(self.ram_gib_hours, "VmUsage.ram_gib_hours")
+        if number != b"\0" * 8:
+            out += (b"\x61", number)
+        number = double(self.disk_gib_hours, "VmUsage.disk_gib_hours")
+        if number != b"\0" * 8:
+            out += (b"\x69", number)
+        if self.cost_micro:
+            out += (b"\x70", int64(self.cost_micro, "VmUsage.cost_micro"))
+        if self.complete:
+            out.append(b"\x78\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x2a:
+                    if tag == 0x0a:  # vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # owner
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.owner = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x22:  # owner_name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.owner_name = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x48:
+                    if tag == 0x2a:  # sharing
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.sharing = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x32:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x38:  # vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vcpu = value
+                        continue
+                    if tag == 0x40:  # memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.memory_bytes = value
+                        continue
+                elif tag < 0x69:
+                    if tag == 0x48:  # disk_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.disk_bytes = value
+                        continue
+                    if tag == 0x52:  # seconds
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.seconds = StateSeconds.parse(data[at:stop], message.seconds)
+                        at = stop
+                        continue
+                    if tag == 0x59:  # vcpu_hours
+                        number = eight_bytes(data, at)
+                        at += 8
+                        message.vcpu_hours = number
+                        continue
+                    if tag == 0x61:  # ram_gib_hours
+                        number = eight_bytes(data, at)
+                        at += 8
+                        message.ram_gib_hours = number
+                        continue
+                else:
+                    if tag == 0x69:  # disk_gib_hours
+                        number = eight_bytes(data, at)
+                        at += 8
+                        message.disk_gib_hours = number
+                        continue
+                    if tag == 0x70:  # cost_micro
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.cost_micro = value
+                        continue
+                    if tag == 0x78:  # complete
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.complete = value != 0
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 50, 56, 64, 72, 82, 89, 97, 105, 112, 120), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VmUsage", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "owner": field(3, TYPE_STRING),
+            "owner_name": field(4, TYPE_STRING),
+            "sharing": field(5, TYPE_STRING),
+            "status": field(6, TYPE_STRING),
+            "vcpu": field(7, TYPE_UINT32),
+            "memory_bytes": field(8, TYPE_UINT64),
+            "disk_bytes": field(9, TYPE_UINT64),
+            "seconds": field(10, TYPE_MESSAGE, optional=True),
+            "vcpu_hours": field(11, TYPE_DOUBLE),
+            "ram_gib_hours": field(12, TYPE_DOUBLE),
+            "disk_gib_hours": field(13, TYPE_DOUBLE),
+            "cost_micro": field(14, TYPE_INT64),
+            "complete": field(15, TYPE_BOOL),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UsageRates(betterproto2.Message):
+class UsageRates(Message):
     """Prices, in millionths of the currency's unit. Generation 2 only."""
 
-    vcpu_hour_micro: int = betterproto2.field(1, TYPE_INT64)
-    ram_gib_hour_micro: int = betterproto2.field(2, TYPE_INT64)
-    disk_gib_hour_micro: int = betterproto2.field(3, TYPE_INT64)
+    vcpu_hour_micro: int = 0
+    ram_gib_hour_micro: int = 0
+    disk_gib_hour_micro: int = 0
+
+    def __init__(
+        self,
+        *,
+        vcpu_hour_micro: int = 0,
+        ram_gib_hour_micro: int = 0,
+        disk_gib_hour_micro: int = 0,
+    ) -> None:
+        self.vcpu_hour_micro = vcpu_hour_micro
+        self.ram_gib_hour_micro = ram_gib_hour_micro
+        self.disk_gib_hour_micro = disk_gib_hour_micro
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vcpu_hour_micro:
+            out += (b"\x08", int64(self.vcpu_hour_micro, "UsageRates.vcpu_hour_micro"))
+        if self.ram_gib_hour_micro:
+            out += (b"\x10", int64(self.ram_gib_hour_micro, "UsageRates.ram_gib_hour_micro"))
+        if self.disk_gib_hour_micro:
+            out += (b"\x18", int64(self.disk_gib_hour_micro, "UsageRates.disk_gib_hour_micro"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # vcpu_hour_micro
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.vcpu_hour_micro = value
+                    continue
+                if tag == 0x10:  # ram_gib_hour_micro
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.ram_gib_hour_micro = value
+                    continue
+                if tag == 0x18:  # disk_gib_hour_micro
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.disk_gib_hour_micro = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UsageRates", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vcpu_hour_micro": field(1, TYPE_INT64),
+            "ram_gib_hour_micro": field(2, TYPE_INT64),
+            "disk_gib_hour_micro": field(3, TYPE_INT64),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class StateSeconds(betterproto2.Message):
+class StateSeconds(Message):
     """Seconds a machine spent in each state. Generation 2 only."""
 
-    running: int = betterproto2.field(1, TYPE_UINT64)
-    standby: int = betterproto2.field(2, TYPE_UINT64)
-    hibernated: int = betterproto2.field(3, TYPE_UINT64)
-    stopped: int = betterproto2.field(4, TYPE_UINT64)
+    running: int = 0
+    standby: int = 0
+    hibernated: int = 0
+    stopped: int = 0
+
+    def __init__(self, *, running: int = 0, standby: int = 0, hibernated: int = 0, stopped: int = 0) -> None:
+        self.running = running
+        self.standby = standby
+        self.hibernated = hibernated
+        self.stopped = stopped
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.running:
+            out += (b"\x08", uint64(self.running, "StateSeconds.running"))
+        if self.standby:
+            out += (b"\x10", uint64(self.standby, "StateSeconds.standby"))
+        if self.hibernated:
+            out += (b"\x18", uint64(self.hibernated, "StateSeconds.hibernated"))
+        if self.stopped:
+            out += (b"\x20", uint64(self.stopped, "StateSeconds.stopped"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # running
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.running = value
+                    continue
+                if tag == 0x10:  # standby
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.standby = value
+                    continue
+                if tag == 0x18:  # hibernated
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.hibernated = value
+                    continue
+                if tag == 0x20:  # stopped
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.stopped = value
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("StateSeconds", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "running": field(1, TYPE_UINT64),
+            "standby": field(2, TYPE_UINT64),
+            "hibernated": field(3, TYPE_UINT64),
+            "stopped": field(4, TYPE_UINT64),
+        }

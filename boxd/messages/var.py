@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32
+from betterproto2 import TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, more_uint32, submessage, text, uint32, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "ListVarsRequest",
@@ -19,75 +25,640 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListVarsRequest(betterproto2.Message):
+class ListVarsRequest(Message):
     """Request of ListVars."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    kind: str = betterproto2.field(2, TYPE_STRING)
+    org: str = ""
+    kind: str = ""
+
+    def __init__(self, *, org: str = "", kind: str = "") -> None:
+        self.org = org
+        self.kind = kind
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "ListVarsRequest.org"))
+        if self.kind:
+            out.append(text(b"\x12", self.kind, "ListVarsRequest.kind"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListVarsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "kind": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetVarRequest(betterproto2.Message):
+class SetVarRequest(Message):
     """Request of SetVar."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    kind: str = betterproto2.field(2, TYPE_STRING)
-    name: str = betterproto2.field(3, TYPE_STRING)
-    value: str = betterproto2.field(4, TYPE_STRING)
-    scope: str = betterproto2.field(5, TYPE_STRING)
-    domains: list[str] = betterproto2.field(6, TYPE_STRING, repeated=True)
+    org: str = ""
+    kind: str = ""
+    name: str = ""
+    value: str = ""
+    scope: str = ""
+    domains: list[str]
     """Generation 2 only."""
+
+    def __init__(
+        self,
+        *,
+        org: str = "",
+        kind: str = "",
+        name: str = "",
+        value: str = "",
+        scope: str = "",
+        domains: list[str] | None = None,
+    ) -> None:
+        self.org = org
+        self.kind = kind
+        self.name = name
+        self.value = value
+        self.scope = scope
+        self.domains = [] if domains is None else domains
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "SetVarRequest.org"))
+        if self.kind:
+            out.append(text(b"\x12", self.kind, "SetVarRequest.kind"))
+        if self.name:
+            out.append(text(b"\x1a", self.name, "SetVarRequest.name"))
+        if self.value:
+            out.append(text(b"\x22", self.value, "SetVarRequest.value"))
+        if self.scope:
+            out.append(text(b"\x2a", self.scope, "SetVarRequest.scope"))
+        if self.domains:
+            out += [text(b"\x32", item, "SetVarRequest.domains") for item in self.domains]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.domains = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # value
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.value = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x2a:  # scope
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.scope = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x32:  # domains
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domains.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 50), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetVarRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "kind": field(2, TYPE_STRING),
+            "name": field(3, TYPE_STRING),
+            "value": field(4, TYPE_STRING),
+            "scope": field(5, TYPE_STRING),
+            "domains": field(6, TYPE_STRING, repeated=True),
+        }
 
     def __repr__(self) -> str:
         shown = replace(self, value=self.value and "[redacted]")
         return super(SetVarRequest, shown).__repr__()
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RemoveVarRequest(betterproto2.Message):
+class RemoveVarRequest(Message):
     """Request of RemoveVar."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    kind: str = betterproto2.field(2, TYPE_STRING)
-    name: str = betterproto2.field(3, TYPE_STRING)
-    scope: str = betterproto2.field(4, TYPE_STRING)
+    org: str = ""
+    kind: str = ""
+    name: str = ""
+    scope: str = ""
+
+    def __init__(self, *, org: str = "", kind: str = "", name: str = "", scope: str = "") -> None:
+        self.org = org
+        self.kind = kind
+        self.name = name
+        self.scope = scope
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "RemoveVarRequest.org"))
+        if self.kind:
+            out.append(text(b"\x12", self.kind, "RemoveVarRequest.kind"))
+        if self.name:
+            out.append(text(b"\x1a", self.name, "RemoveVarRequest.name"))
+        if self.scope:
+            out.append(text(b"\x22", self.scope, "RemoveVarRequest.scope"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # scope
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.scope = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RemoveVarRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "kind": field(2, TYPE_STRING),
+            "name": field(3, TYPE_STRING),
+            "scope": field(4, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetSecretScopeRequest(betterproto2.Message):
+class SetSecretScopeRequest(Message):
     """Request of SetSecretScope."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    from_: str = betterproto2.field(3, TYPE_STRING)
-    to: str = betterproto2.field(4, TYPE_STRING)
+    org: str = ""
+    name: str = ""
+    from_: str = ""
+    to: str = ""
+
+    def __init__(self, *, org: str = "", name: str = "", from_: str = "", to: str = "") -> None:
+        self.org = org
+        self.name = name
+        self.from_ = from_
+        self.to = to
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "SetSecretScopeRequest.org"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "SetSecretScopeRequest.name"))
+        if self.from_:
+            out.append(text(b"\x1a", self.from_, "SetSecretScopeRequest.from"))
+        if self.to:
+            out.append(text(b"\x22", self.to, "SetSecretScopeRequest.to"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # from
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.from_ = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # to
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.to = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetSecretScopeRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "from_": field(3, TYPE_STRING),
+            "to": field(4, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VarItem(betterproto2.Message):
+class VarItem(Message):
     """One variable or secret."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    kind: str = betterproto2.field(2, TYPE_STRING)
-    scope: str = betterproto2.field(3, TYPE_STRING)
-    value: str = betterproto2.field(4, TYPE_STRING)
+    name: str = ""
+    kind: str = ""
+    scope: str = ""
+    value: str = ""
     """Empty for a secret: its value is never told."""
-    domains: list[str] = betterproto2.field(6, TYPE_STRING, repeated=True)
+    domains: list[str]
     """Generation 2 only."""
-    bound_machines: int = betterproto2.field(7, TYPE_UINT32)
+    bound_machines: int = 0
     """How many machines use it. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        kind: str = "",
+        scope: str = "",
+        value: str = "",
+        domains: list[str] | None = None,
+        bound_machines: int = 0,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.scope = scope
+        self.value = value
+        self.domains = [] if domains is None else domains
+        self.bound_machines = bound_machines
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VarListReply(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "VarItem.name"))
+        if self.kind:
+            out.append(text(b"\x12", self.kind, "VarItem.kind"))
+        if self.scope:
+            out.append(text(b"\x1a", self.scope, "VarItem.scope"))
+        if self.value:
+            out.append(text(b"\x22", self.value, "VarItem.value"))
+        if self.domains:
+            out += [text(b"\x32", item, "VarItem.domains") for item in self.domains]
+        if self.bound_machines:
+            out += (b"\x38", uint32(self.bound_machines, "VarItem.bound_machines"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.domains = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x1a:  # scope
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.scope = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x22:  # value
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.value = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x32:  # domains
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.domains.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                if tag == 0x38:  # bound_machines
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.bound_machines = value
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 50, 56), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VarItem", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "kind": field(2, TYPE_STRING),
+            "scope": field(3, TYPE_STRING),
+            "value": field(4, TYPE_STRING),
+            "domains": field(6, TYPE_STRING, repeated=True),
+            "bound_machines": field(7, TYPE_UINT32),
+        }
+
+
+class VarListReply(Message):
     """Variables and secrets."""
 
-    vars: list[VarItem] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
+    vars: list[VarItem]
+
+    def __init__(self, *, vars: list[VarItem] | None = None) -> None:
+        self.vars = [] if vars is None else vars
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vars:
+            out += [submessage(b"\x0a", item, VarItem, "VarListReply.vars") for item in self.vars]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.vars = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vars
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vars.append(VarItem.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VarListReply", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vars": field(1, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VarReply(betterproto2.Message):
+class VarReply(Message):
     """What a change of a variable did, in words."""
 
-    message: str = betterproto2.field(1, TYPE_STRING)
+    message: str = ""
+
+    def __init__(self, *, message: str = "") -> None:
+        self.message = message
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.message:
+            out.append(text(b"\x0a", self.message, "VarReply.message"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # message
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.message = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VarReply", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "message": field(1, TYPE_STRING),
+        }

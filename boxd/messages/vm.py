@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
 from betterproto2 import (
     TYPE_BOOL,
     TYPE_INT32,
@@ -15,11 +14,34 @@ from betterproto2 import (
     TYPE_STRING,
     TYPE_UINT32,
     TYPE_UINT64,
+    field,
+    map_meta,
 )
 
+from ._message import Message
+from ._wire import (
+    Malformed,
+    entries,
+    int32,
+    int64,
+    malformed,
+    more,
+    more_int32,
+    more_int64,
+    more_uint32,
+    submessage,
+    text,
+    text_entry,
+    uint32,
+    uint64,
+    unknown,
+)
 from .custom_domain_info import CustomDomainInfo
 from .machine_spec import MachineSpec
 from .vm_config import EnvVar, VmConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "CreateVmRequest",
@@ -34,203 +56,1689 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateVmRequest(betterproto2.Message):
+class CreateVmRequest(Message):
     """Request of CreateVm."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
     """A DNS label; empty lets the server choose one."""
-    image_ref: str = betterproto2.field(2, TYPE_STRING)
+    image_ref: str = ""
     """Empty means the server's default image."""
-    env: list[EnvVar] = betterproto2.field(5, TYPE_MESSAGE, repeated=True)
-    cmd: list[str] = betterproto2.field(6, TYPE_STRING, repeated=True)
-    restart_policy: str = betterproto2.field(7, TYPE_STRING)
+    env: list[EnvVar]
+    cmd: list[str]
+    restart_policy: str = ""
     """"always" or "never"; empty means the server's default."""
-    config: VmConfig | None = betterproto2.field(8, TYPE_MESSAGE, optional=True)
-    org: str = betterproto2.field(9, TYPE_STRING)
+    config: VmConfig | None = None
+    org: str = ""
     """Name or id of the organisation that owns the machine; empty means the caller's own account."""
-    shared: bool = betterproto2.field(10, TYPE_BOOL)
+    shared: bool = False
     """Opens the machine to every member of the organisation."""
-    networks: list[str] = betterproto2.field(11, TYPE_STRING, repeated=True)
+    networks: list[str]
     """Ids of the networks to join. Generation 2 only."""
-    isolated: bool = betterproto2.field(12, TYPE_BOOL)
+    isolated: bool = False
     """Generation 2 only."""
-    team: str = betterproto2.field(13, TYPE_STRING)
+    team: str = ""
     """Generation 2 only."""
-    labels: dict[str, str] = betterproto2.field(
-        14, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
+    labels: dict[str, str]
     """Generation 2 only."""
-    spec: MachineSpec | None = betterproto2.field(15, TYPE_MESSAGE, optional=True)
+    spec: MachineSpec | None = None
     """Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        image_ref: str = "",
+        env: list[EnvVar] | None = None,
+        cmd: list[str] | None = None,
+        restart_policy: str = "",
+        config: VmConfig | None = None,
+        org: str = "",
+        shared: bool = False,
+        networks: list[str] | None = None,
+        isolated: bool = False,
+        team: str = "",
+        labels: dict[str, str] | None = None,
+        spec: MachineSpec | None = None,
+    ) -> None:
+        self.name = name
+        self.image_ref = image_ref
+        self.env = [] if env is None else env
+        self.cmd = [] if cmd is None else cmd
+        self.restart_policy = restart_policy
+        self.config = config
+        self.org = org
+        self.shared = shared
+        self.networks = [] if networks is None else networks
+        self.isolated = isolated
+        self.team = team
+        self.labels = {} if labels is None else labels
+        self.spec = spec
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class CreateVmResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "CreateVmRequest.name"))
+        if self.image_ref:
+            out.append(text(b"\x12", self.image_ref, "CreateVmRequest.image_ref"))
+        if self.env:
+            out += [submessage(b"\x2a", item, EnvVar, "CreateVmRequest.env") for item in self.env]
+        if self.cmd:
+            out += [text(b"\x32", item, "CreateVmRequest.cmd") for item in self.cmd]
+        if self.restart_policy:
+            out.append(text(b"\x3a", self.restart_policy, "CreateVmRequest.restart_policy"))
+        if self.config is not None:
+            out.append(submessage(b"\x42", self.config, VmConfig, "CreateVmRequest.config"))
+        if self.org:
+            out.append(text(b"\x4a", self.org, "CreateVmRequest.org"))
+        if self.shared:
+            out.append(b"\x50\x01")
+        if self.networks:
+            out += [text(b"\x5a", item, "CreateVmRequest.networks") for item in self.networks]
+        if self.isolated:
+            out.append(b"\x60\x01")
+        if self.team:
+            out.append(text(b"\x6a", self.team, "CreateVmRequest.team"))
+        if self.labels:
+            out += entries(b"\x72", self.labels, "CreateVmRequest.labels")
+        if self.spec is not None:
+            out.append(submessage(b"\x7a", self.spec, MachineSpec, "CreateVmRequest.spec"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.env = []
+            message.cmd = []
+            message.networks = []
+            message.labels = {}
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x3a:
+                    if tag == 0x0a:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # image_ref
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.image_ref = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # env
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.env.append(EnvVar.parse(data[at:stop]))
+                        at = stop
+                        continue
+                    if tag == 0x32:  # cmd
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.cmd.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                elif tag < 0x5a:
+                    if tag == 0x3a:  # restart_policy
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.restart_policy = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x42:  # config
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.config = VmConfig.parse(data[at:stop], message.config)
+                        at = stop
+                        continue
+                    if tag == 0x4a:  # org
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x50:  # shared
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.shared = value != 0
+                        continue
+                elif tag < 0x7a:
+                    if tag == 0x5a:  # networks
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.networks.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x60:  # isolated
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.isolated = value != 0
+                        continue
+                    if tag == 0x6a:  # team
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.team = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x72:  # labels
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.labels[key] = entry
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x7a:  # spec
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.spec = MachineSpec.parse(data[at:stop], message.spec)
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 42, 50, 58, 66, 74, 80, 90, 96, 106, 114, 122), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateVmRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "image_ref": field(2, TYPE_STRING),
+            "env": field(5, TYPE_MESSAGE, repeated=True),
+            "cmd": field(6, TYPE_STRING, repeated=True),
+            "restart_policy": field(7, TYPE_STRING),
+            "config": field(8, TYPE_MESSAGE, optional=True),
+            "org": field(9, TYPE_STRING),
+            "shared": field(10, TYPE_BOOL),
+            "networks": field(11, TYPE_STRING, repeated=True),
+            "isolated": field(12, TYPE_BOOL),
+            "team": field(13, TYPE_STRING),
+            "labels": field(14, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "spec": field(15, TYPE_MESSAGE, optional=True),
+        }
+
+
+class CreateVmResponse(Message):
     """Answer to CreateVm."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    public_ip: str = betterproto2.field(3, TYPE_STRING)
-    url: str = betterproto2.field(4, TYPE_STRING)
+    vm_id: str = ""
+    name: str = ""
+    public_ip: str = ""
+    url: str = ""
     """Host name without a scheme."""
-    image: str = betterproto2.field(5, TYPE_STRING)
+    image: str = ""
     """The image the server settled on."""
-    status: str = betterproto2.field(6, TYPE_STRING)
-    boot_time_ms: int = betterproto2.field(7, TYPE_UINT64)
+    status: str = ""
+    boot_time_ms: int = 0
     """How long the boot took, in milliseconds."""
-    paused_automations: int = betterproto2.field(8, TYPE_UINT32)
+    paused_automations: int = 0
     """How many automations were left switched off. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        vm_id: str = "",
+        name: str = "",
+        public_ip: str = "",
+        url: str = "",
+        image: str = "",
+        status: str = "",
+        boot_time_ms: int = 0,
+        paused_automations: int = 0,
+    ) -> None:
+        self.vm_id = vm_id
+        self.name = name
+        self.public_ip = public_ip
+        self.url = url
+        self.image = image
+        self.status = status
+        self.boot_time_ms = boot_time_ms
+        self.paused_automations = paused_automations
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetVmRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "CreateVmResponse.vm_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "CreateVmResponse.name"))
+        if self.public_ip:
+            out.append(text(b"\x1a", self.public_ip, "CreateVmResponse.public_ip"))
+        if self.url:
+            out.append(text(b"\x22", self.url, "CreateVmResponse.url"))
+        if self.image:
+            out.append(text(b"\x2a", self.image, "CreateVmResponse.image"))
+        if self.status:
+            out.append(text(b"\x32", self.status, "CreateVmResponse.status"))
+        if self.boot_time_ms:
+            out += (b"\x38", uint64(self.boot_time_ms, "CreateVmResponse.boot_time_ms"))
+        if self.paused_automations:
+            out += (b"\x40", uint32(self.paused_automations, "CreateVmResponse.paused_automations"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # public_ip
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.public_ip = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x22:  # url
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.url = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # image
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.image = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x32:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x38:  # boot_time_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.boot_time_ms = value
+                        continue
+                    if tag == 0x40:  # paused_automations
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.paused_automations = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 50, 56, 64), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("CreateVmResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "public_ip": field(3, TYPE_STRING),
+            "url": field(4, TYPE_STRING),
+            "image": field(5, TYPE_STRING),
+            "status": field(6, TYPE_STRING),
+            "boot_time_ms": field(7, TYPE_UINT64),
+            "paused_automations": field(8, TYPE_UINT32),
+        }
+
+
+class GetVmRequest(Message):
     """Names the machine to read."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
+    vm_id: str = ""
     """Id of the machine; newer servers take its name too."""
 
+    def __init__(self, *, vm_id: str = "") -> None:
+        self.vm_id = vm_id
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class GetVmResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "GetVmRequest.vm_id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetVmRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+        }
+
+
+class GetVmResponse(Message):
     """All the server tells about one machine; ListVms repeats it."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    image_ref: str = betterproto2.field(3, TYPE_STRING)
-    public_ip: str = betterproto2.field(4, TYPE_STRING)
-    status: str = betterproto2.field(5, TYPE_STRING)
+    vm_id: str = ""
+    name: str = ""
+    image_ref: str = ""
+    public_ip: str = ""
+    status: str = ""
     """One of pending, starting, running, suspended, hibernated, stopped, failed, destroyed,
     migrating; others may follow.
     """
-    restart_policy: str = betterproto2.field(6, TYPE_STRING)
+    restart_policy: str = ""
     """"always" or "never"."""
-    disk_bytes: int = betterproto2.field(7, TYPE_UINT64)
+    disk_bytes: int = 0
     """Bytes."""
-    auto_suspend_timeout_secs: int = betterproto2.field(8, TYPE_UINT32)
+    auto_suspend_timeout_secs: int = 0
     """Seconds of idleness before the machine is suspended; 0 is never."""
-    ssh_port: int = betterproto2.field(9, TYPE_UINT32)
+    ssh_port: int = 0
     """Public SSH port; 0 until one is allocated."""
-    org: str = betterproto2.field(10, TYPE_STRING)
+    org: str = ""
     """Name of the owning organisation; empty means a personal machine."""
-    billing_org: str = betterproto2.field(11, TYPE_STRING)
+    billing_org: str = ""
     """The organisation that pays."""
-    access_domain: str = betterproto2.field(12, TYPE_STRING)
-    auto_hibernate_timeout_secs: int = betterproto2.field(13, TYPE_UINT32)
+    access_domain: str = ""
+    auto_hibernate_timeout_secs: int = 0
     """Seconds of idleness before the machine is hibernated. Generation 2 only."""
-    source: str = betterproto2.field(14, TYPE_STRING)
+    source: str = ""
     """Generation 2 only."""
-    vcpu: int = betterproto2.field(15, TYPE_UINT32)
+    vcpu: int = 0
     """Generation 2 only."""
-    memory_bytes: int = betterproto2.field(16, TYPE_UINT64)
+    memory_bytes: int = 0
     """Bytes. Generation 2 only."""
-    created_at: int = betterproto2.field(17, TYPE_INT64)
+    created_at: int = 0
     """Unix time in seconds. Generation 2 only."""
-    hibernated_at_ms: int = betterproto2.field(18, TYPE_INT64)
+    hibernated_at_ms: int = 0
     """Unix time in milliseconds. Generation 2 only."""
-    auto_destroy_timeout_secs: int = betterproto2.field(19, TYPE_UINT32)
+    auto_destroy_timeout_secs: int = 0
     """Lifetime in seconds; 0 is without end. Generation 2 only."""
-    boot_time_ms: int = betterproto2.field(20, TYPE_INT64)
+    boot_time_ms: int = 0
     """In milliseconds. Generation 2 only."""
-    last_connected_ms: int = betterproto2.field(21, TYPE_INT64)
+    last_connected_ms: int = 0
     """Unix time in milliseconds. Generation 2 only."""
-    org_id: str = betterproto2.field(22, TYPE_STRING)
+    org_id: str = ""
     """Generation 2 only."""
-    billing_org_id: str = betterproto2.field(23, TYPE_STRING)
+    billing_org_id: str = ""
     """Generation 2 only."""
-    source_info: VmSource | None = betterproto2.field(24, TYPE_MESSAGE, optional=True)
+    source_info: VmSource | None = None
     """Generation 2 only."""
-    networks: list[str] = betterproto2.field(25, TYPE_STRING, repeated=True)
+    networks: list[str]
     """Generation 2 only."""
-    isolated: bool = betterproto2.field(26, TYPE_BOOL)
+    isolated: bool = False
     """Generation 2 only."""
-    custom_domains: list[CustomDomainInfo] = betterproto2.field(27, TYPE_MESSAGE, repeated=True)
+    custom_domains: list[CustomDomainInfo]
     """Generation 2 only."""
-    egress_allow: list[str] = betterproto2.field(28, TYPE_STRING, repeated=True)
+    egress_allow: list[str]
     """What the machine may connect to. Generation 2 only."""
-    bot_protection: bool = betterproto2.field(29, TYPE_BOOL)
+    bot_protection: bool = False
     """Generation 2 only."""
-    delete_at_ms: int = betterproto2.field(30, TYPE_INT64)
+    delete_at_ms: int = 0
     """Unix time in milliseconds at which the machine goes. Generation 2 only."""
-    delete_after_cron: str = betterproto2.field(31, TYPE_STRING)
+    delete_after_cron: str = ""
     """Cron expression that schedules the deletion. Generation 2 only."""
-    idle_ignore_outbound: bool = betterproto2.field(32, TYPE_BOOL)
+    idle_ignore_outbound: bool = False
     """Outbound traffic does not count as activity. Generation 2 only."""
-    bot_protection_mode: str = betterproto2.field(33, TYPE_STRING)
+    bot_protection_mode: str = ""
     """Generation 2 only."""
-    labels: dict[str, str] = betterproto2.field(
-        34, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
+    labels: dict[str, str]
     """Generation 2 only."""
-    spec: MachineSpec | None = betterproto2.field(35, TYPE_MESSAGE, optional=True)
+    spec: MachineSpec | None = None
     """The specification that is in force. Generation 2 only."""
-    created_spec: MachineSpec | None = betterproto2.field(36, TYPE_MESSAGE, optional=True)
+    created_spec: MachineSpec | None = None
     """The specification the machine was created with. Generation 2 only."""
-    created_by: str = betterproto2.field(37, TYPE_STRING)
+    created_by: str = ""
     """Generation 2 only."""
-    created_by_name: str = betterproto2.field(38, TYPE_STRING)
+    created_by_name: str = ""
     """Generation 2 only."""
-    requirements: list[MachineRequirement] = betterproto2.field(39, TYPE_MESSAGE, repeated=True)
+    requirements: list[MachineRequirement]
     """Generation 2 only."""
-    packages: list[MachinePackage] = betterproto2.field(40, TYPE_MESSAGE, repeated=True)
+    packages: list[MachinePackage]
     """Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        vm_id: str = "",
+        name: str = "",
+        image_ref: str = "",
+        public_ip: str = "",
+        status: str = "",
+        restart_policy: str = "",
+        disk_bytes: int = 0,
+        auto_suspend_timeout_secs: int = 0,
+        ssh_port: int = 0,
+        org: str = "",
+        billing_org: str = "",
+        access_domain: str = "",
+        auto_hibernate_timeout_secs: int = 0,
+        source: str = "",
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        created_at: int = 0,
+        hibernated_at_ms: int = 0,
+        auto_destroy_timeout_secs: int = 0,
+        boot_time_ms: int = 0,
+        last_connected_ms: int = 0,
+        org_id: str = "",
+        billing_org_id: str = "",
+        source_info: VmSource | None = None,
+        networks: list[str] | None = None,
+        isolated: bool = False,
+        custom_domains: list[CustomDomainInfo] | None = None,
+        egress_allow: list[str] | None = None,
+        bot_protection: bool = False,
+        delete_at_ms: int = 0,
+        delete_after_cron: str = "",
+        idle_ignore_outbound: bool = False,
+        bot_protection_mode: str = "",
+        labels: dict[str, str] | None = None,
+        spec: MachineSpec | None = None,
+        created_spec: MachineSpec | None = None,
+        created_by: str = "",
+        created_by_name: str = "",
+        requirements: list[MachineRequirement] | None = None,
+        packages: list[MachinePackage] | None = None,
+    ) -> None:
+        self.vm_id = vm_id
+        self.name = name
+        self.image_ref = image_ref
+        self.public_ip = public_ip
+        self.status = status
+        self.restart_policy = restart_policy
+        self.disk_bytes = disk_bytes
+        self.auto_suspend_timeout_secs = auto_suspend_timeout_secs
+        self.ssh_port = ssh_port
+        self.org = org
+        self.billing_org = billing_org
+        self.access_domain = access_domain
+        self.auto_hibernate_timeout_secs = auto_hibernate_timeout_secs
+        self.source = source
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.created_at = created_at
+        self.hibernated_at_ms = hibernated_at_ms
+        self.auto_destroy_timeout_secs = auto_destroy_timeout_secs
+        self.boot_time_ms = boot_time_ms
+        self.last_connected_ms = last_connected_ms
+        self.org_id = org_id
+        self.billing_org_id = billing_org_id
+        self.source_info = source_info
+        self.networks = [] if networks is None else networks
+        self.isolated = isolated
+        self.custom_domains = [] if custom_domains is None else custom_domains
+        self.egress_allow = [] if egress_allow is None else egress_allow
+        self.bot_protection = bot_protection
+        self.delete_at_ms = delete_at_ms
+        self.delete_after_cron = delete_after_cron
+        self.idle_ignore_outbound = idle_ignore_outbound
+        self.bot_protection_mode = bot_protection_mode
+        self.labels = {} if labels is None else labels
+        self.spec = spec
+        self.created_spec = created_spec
+        self.created_by = created_by
+        self.created_by_name = created_by_name
+        self.requirements = [] if requirements is None else requirements
+        self.packages = [] if packages is None else packages
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListVmsRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "GetVmResponse.vm_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "GetVmResponse.name"))
+        if self.image_ref:
+            out.append(text(b"\x1a", self.image_ref, "GetVmResponse.image_ref"))
+        if self.public_ip:
+            out.append(text(b"\x22", self.public_ip, "GetVmResponse.public_ip"))
+        if self.status:
+            out.append(text(b"\x2a", self.status, "GetVmResponse.status"))
+        if self.restart_policy:
+            out.append(text(b"\x32", self.restart_policy, "GetVmResponse.restart_policy"))
+        if self.disk_bytes:
+            out += (b"\x38", uint64(self.disk_bytes, "GetVmResponse.disk_bytes"))
+        if self.auto_suspend_timeout_secs:
+            out += (b"\x40", uint32(self.auto_suspend_timeout_secs, "GetVmResponse.auto_suspend_timeout_secs"))
+        if self.ssh_port:
+            out += (b"\x48", uint32(self.ssh_port, "GetVmResponse.ssh_port"))
+        if self.org:
+            out.append(text(b"\x52", self.org, "GetVmResponse.org"))
+        if self.billing_org:
+            out.append(text(b"\x5a", self.billing_org, "GetVmResponse.billing_org"))
+        if self.access_domain:
+            out.append(text(b"\x62", self.access_domain, "GetVmResponse.access_domain"))
+        if self.auto_hibernate_timeout_secs:
+            out += (b"\x68", uint32(self.auto_hibernate_timeout_secs, "GetVmResponse.auto_hibernate_timeout_secs"))
+        if self.source:
+            out.append(text(b"\x72", self.source, "GetVmResponse.source"))
+        if self.vcpu:
+            out += (b"\x78", uint32(self.vcpu, "GetVmResponse.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x80\x01", uint64(self.memory_bytes, "GetVmResponse.memory_bytes"))
+        if self.created_at:
+            out += (b"\x88\x01", int64(self.created_at, "GetVmResponse.created_at"))
+        if self.hibernated_at_ms:
+            out += (b"\x90\x01", int64(self.hibernated_at_ms, "GetVmResponse.hibernated_at_ms"))
+        if self.auto_destroy_timeout_secs:
+            out += (b"\x98\x01", uint32(self.auto_destroy_timeout_secs, "GetVmResponse.auto_destroy_timeout_secs"))
+        if self.boot_time_ms:
+            out += (b"\xa0\x01", int64(self.boot_time_ms, "GetVmResponse.boot_time_ms"))
+        if self.last_connected_ms:
+            out += (b"\xa8\x01", int64(self.last_connected_ms, "GetVmResponse.last_connected_ms"))
+        if self.org_id:
+            out.append(text(b"\xb2\x01", self.org_id, "GetVmResponse.org_id"))
+        if self.billing_org_id:
+            out.append(text(b"\xba\x01", self.billing_org_id, "GetVmResponse.billing_org_id"))
+        if self.source_info is not None:
+            out.append(submessage(b"\xc2\x01", self.source_info, VmSource, "GetVmResponse.source_info"))
+        if self.networks:
+            out += [text(b"\xca\x01", item, "GetVmResponse.networks") for item in self.networks]
+        if self.isolated:
+            out.append(b"\xd0\x01\x01")
+        if self.custom_domains:
+            out += [
+                submessage(b"\xda\x01", item, CustomDomainInfo, "GetVmResponse.custom_domains") for item in self.custom_domains
+            ]
+        if self.egress_allow:
+            out += [text(b"\xe2\x01", item, "GetVmResponse.egress_allow") for item in self.egress_allow]
+        if self.bot_protection:
+            out.append(b"\xe8\x01\x01")
+        if self.delete_at_ms:
+            out += (b"\xf0\x01", int64(self.delete_at_ms, "GetVmResponse.delete_at_ms"))
+        if self.delete_after_cron:
+            out.append(text(b"\xfa\x01", self.delete_after_cron, "GetVmResponse.delete_after_cron"))
+        if self.idle_ignore_outbound:
+            out.append(b"\x80\x02\x01")
+        if self.bot_protection_mode:
+            out.append(text(b"\x8a\x02", self.bot_protection_mode, "GetVmResponse.bot_protection_mode"))
+        if self.labels:
+            out += entries(b"\x92\x02", self.labels, "GetVmResponse.labels")
+        if self.spec is not None:
+            out.append(submessage(b"\x9a\x02", self.spec, MachineSpec, "GetVmResponse.spec"))
+        if self.created_spec is not None:
+            out.append(submessage(b"\xa2\x02", self.created_spec, MachineSpec, "GetVmResponse.created_spec"))
+        if self.created_by:
+            out.append(text(b"\xaa\x02", self.created_by, "GetVmResponse.created_by"))
+        if self.created_by_name:
+            out.append(text(b"\xb2\x02", self.created_by_name, "GetVmResponse.created_by_name"))
+        if self.requirements:
+            out += [
+                submessage(b"\xba\x02", item, MachineRequirement, "GetVmResponse.requirements") for item in self.requirements
+            ]
+        if self.packages:
+            out += [
+                submessage(b"\xc2\x02", item, MachinePackage, "GetVmResponse.packages") for item in self.packages
+            ]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.networks = []
+            message.custom_domains = []
+            message.egress_allow = []
+            message.labels = {}
+            message.requirements = []
+            message.packages = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x38:
+                    if tag == 0x0a:  # vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # image_ref
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.image_ref = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x22:  # public_ip
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.public_ip = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x32:  # restart_policy
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.restart_policy = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x68:
+                    if tag == 0x38:  # disk_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.disk_bytes = value
+                        continue
+                    if tag == 0x40:  # auto_suspend_timeout_secs
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.auto_suspend_timeout_secs = value
+                        continue
+                    if tag == 0x48:  # ssh_port
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.ssh_port = value
+                        continue
+                    if tag == 0x52:  # org
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x5a:  # billing_org
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.billing_org = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x62:  # access_domain
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.access_domain = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x198:
+                    if tag == 0x68:  # auto_hibernate_timeout_secs
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.auto_hibernate_timeout_secs = value
+                        continue
+                    if tag == 0x72:  # source
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.source = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x78:  # vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vcpu = value
+                        continue
+                    if tag == 0x180:  # memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.memory_bytes = value
+                        continue
+                    if tag == 0x188:  # created_at
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.created_at = value
+                        continue
+                    if tag == 0x190:  # hibernated_at_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.hibernated_at_ms = value
+                        continue
+                elif tag < 0x1ca:
+                    if tag == 0x198:  # auto_destroy_timeout_secs
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.auto_destroy_timeout_secs = value
+                        continue
+                    if tag == 0x1a0:  # boot_time_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.boot_time_ms = value
+                        continue
+                    if tag == 0x1a8:  # last_connected_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.last_connected_ms = value
+                        continue
+                    if tag == 0x1b2:  # org_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.org_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1ba:  # billing_org_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.billing_org_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1c2:  # source_info
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.source_info = VmSource.parse(data[at:stop], message.source_info)
+                        at = stop
+                        continue
+                elif tag < 0x1fa:
+                    if tag == 0x1ca:  # networks
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.networks.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x1d0:  # isolated
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.isolated = value != 0
+                        continue
+                    if tag == 0x1da:  # custom_domains
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.custom_domains.append(CustomDomainInfo.parse(data[at:stop]))
+                        at = stop
+                        continue
+                    if tag == 0x1e2:  # egress_allow
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.egress_allow.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x1e8:  # bot_protection
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.bot_protection = value != 0
+                        continue
+                    if tag == 0x1f0:  # delete_at_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.delete_at_ms = value
+                        continue
+                elif tag < 0x2aa:
+                    if tag == 0x1fa:  # delete_after_cron
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.delete_after_cron = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x280:  # idle_ignore_outbound
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.idle_ignore_outbound = value != 0
+                        continue
+                    if tag == 0x28a:  # bot_protection_mode
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.bot_protection_mode = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x292:  # labels
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.labels[key] = entry
+                        at = stop
+                        continue
+                    if tag == 0x29a:  # spec
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.spec = MachineSpec.parse(data[at:stop], message.spec)
+                        at = stop
+                        continue
+                    if tag == 0x2a2:  # created_spec
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.created_spec = MachineSpec.parse(data[at:stop], message.created_spec)
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x2aa:  # created_by
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.created_by = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2b2:  # created_by_name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.created_by_name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2ba:  # requirements
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.requirements.append(MachineRequirement.parse(data[at:stop]))
+                        at = stop
+                        continue
+                    if tag == 0x2c2:  # packages
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.packages.append(MachinePackage.parse(data[at:stop]))
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 50, 56, 64, 72, 82, 90, 98, 104, 114, 120, 128, 136, 144, 152, 160, 168, 178, 186, 194, 202, 208, 218, 226, 232, 240, 250, 256, 266, 274, 282, 290, 298, 306, 314, 322), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("GetVmResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "image_ref": field(3, TYPE_STRING),
+            "public_ip": field(4, TYPE_STRING),
+            "status": field(5, TYPE_STRING),
+            "restart_policy": field(6, TYPE_STRING),
+            "disk_bytes": field(7, TYPE_UINT64),
+            "auto_suspend_timeout_secs": field(8, TYPE_UINT32),
+            "ssh_port": field(9, TYPE_UINT32),
+            "org": field(10, TYPE_STRING),
+            "billing_org": field(11, TYPE_STRING),
+            "access_domain": field(12, TYPE_STRING),
+            "auto_hibernate_timeout_secs": field(13, TYPE_UINT32),
+            "source": field(14, TYPE_STRING),
+            "vcpu": field(15, TYPE_UINT32),
+            "memory_bytes": field(16, TYPE_UINT64),
+            "created_at": field(17, TYPE_INT64),
+            "hibernated_at_ms": field(18, TYPE_INT64),
+            "auto_destroy_timeout_secs": field(19, TYPE_UINT32),
+            "boot_time_ms": field(20, TYPE_INT64),
+            "last_connected_ms": field(21, TYPE_INT64),
+            "org_id": field(22, TYPE_STRING),
+            "billing_org_id": field(23, TYPE_STRING),
+            "source_info": field(24, TYPE_MESSAGE, optional=True),
+            "networks": field(25, TYPE_STRING, repeated=True),
+            "isolated": field(26, TYPE_BOOL),
+            "custom_domains": field(27, TYPE_MESSAGE, repeated=True),
+            "egress_allow": field(28, TYPE_STRING, repeated=True),
+            "bot_protection": field(29, TYPE_BOOL),
+            "delete_at_ms": field(30, TYPE_INT64),
+            "delete_after_cron": field(31, TYPE_STRING),
+            "idle_ignore_outbound": field(32, TYPE_BOOL),
+            "bot_protection_mode": field(33, TYPE_STRING),
+            "labels": field(34, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "spec": field(35, TYPE_MESSAGE, optional=True),
+            "created_spec": field(36, TYPE_MESSAGE, optional=True),
+            "created_by": field(37, TYPE_STRING),
+            "created_by_name": field(38, TYPE_STRING),
+            "requirements": field(39, TYPE_MESSAGE, repeated=True),
+            "packages": field(40, TYPE_MESSAGE, repeated=True),
+        }
+
+
+class ListVmsRequest(Message):
     """Request of ListVms."""
 
-    org: str = betterproto2.field(1, TYPE_STRING)
-    all_contexts: bool = betterproto2.field(2, TYPE_BOOL)
+    org: str = ""
+    all_contexts: bool = False
     """Lists over every organisation the caller belongs to."""
-    label_selector: list[str] = betterproto2.field(3, TYPE_STRING, repeated=True)
+    label_selector: list[str]
     """Selects by labels. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        org: str = "",
+        all_contexts: bool = False,
+        label_selector: list[str] | None = None,
+    ) -> None:
+        self.org = org
+        self.all_contexts = all_contexts
+        self.label_selector = [] if label_selector is None else label_selector
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ListVmsResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.org:
+            out.append(text(b"\x0a", self.org, "ListVmsRequest.org"))
+        if self.all_contexts:
+            out.append(b"\x10\x01")
+        if self.label_selector:
+            out += [text(b"\x1a", item, "ListVmsRequest.label_selector") for item in self.label_selector]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.label_selector = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # org
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.org = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # all_contexts
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.all_contexts = value != 0
+                    continue
+                if tag == 0x1a:  # label_selector
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.label_selector.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListVmsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "org": field(1, TYPE_STRING),
+            "all_contexts": field(2, TYPE_BOOL),
+            "label_selector": field(3, TYPE_STRING, repeated=True),
+        }
+
+
+class ListVmsResponse(Message):
     """Answer to ListVms."""
 
-    vms: list[GetVmResponse] = betterproto2.field(1, TYPE_MESSAGE, repeated=True)
-    ssh_host_key: str = betterproto2.field(2, TYPE_STRING)
+    vms: list[GetVmResponse]
+    ssh_host_key: str = ""
     """Public host key of the SSH gateway."""
 
+    def __init__(self, *, vms: list[GetVmResponse] | None = None, ssh_host_key: str = "") -> None:
+        self.vms = [] if vms is None else vms
+        self.ssh_host_key = ssh_host_key
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VmSource(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vms:
+            out += [submessage(b"\x0a", item, GetVmResponse, "ListVmsResponse.vms") for item in self.vms]
+        if self.ssh_host_key:
+            out.append(text(b"\x12", self.ssh_host_key, "ListVmsResponse.ssh_host_key"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.vms = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vms
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vms.append(GetVmResponse.parse(data[at:stop]))
+                    at = stop
+                    continue
+                if tag == 0x12:  # ssh_host_key
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.ssh_host_key = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ListVmsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vms": field(1, TYPE_MESSAGE, repeated=True),
+            "ssh_host_key": field(2, TYPE_STRING),
+        }
+
+
+class VmSource(Message):
     """What a machine was made from: an image, a snapshot, another machine. Generation 2 only."""
 
-    kind: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    version: int = betterproto2.field(3, TYPE_UINT64)
-    id: str = betterproto2.field(4, TYPE_STRING)
+    kind: str = ""
+    name: str = ""
+    version: int = 0
+    id: str = ""
+
+    def __init__(self, *, kind: str = "", name: str = "", version: int = 0, id: str = "") -> None:
+        self.kind = kind
+        self.name = name
+        self.version = version
+        self.id = id
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.kind:
+            out.append(text(b"\x0a", self.kind, "VmSource.kind"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "VmSource.name"))
+        if self.version:
+            out += (b"\x18", uint64(self.version, "VmSource.version"))
+        if self.id:
+            out.append(text(b"\x22", self.id, "VmSource.id"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # kind
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.kind = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # version
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.version = value
+                    continue
+                if tag == 0x22:  # id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.id = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24, 34), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VmSource", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "kind": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "version": field(3, TYPE_UINT64),
+            "id": field(4, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MachineRequirement(betterproto2.Message):
+class MachineRequirement(Message):
     """Something a machine's specification needs, and whether it is there. Generation 2 only."""
 
-    kind: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    scope: str = betterproto2.field(3, TYPE_STRING)
-    tag: str = betterproto2.field(4, TYPE_STRING)
-    met: bool = betterproto2.field(5, TYPE_BOOL)
-    can_fix: bool = betterproto2.field(6, TYPE_BOOL)
-    reason: str = betterproto2.field(7, TYPE_STRING)
+    kind: str = ""
+    name: str = ""
+    scope: str = ""
+    tag: str = ""
+    met: bool = False
+    can_fix: bool = False
+    reason: str = ""
+
+    def __init__(
+        self,
+        *,
+        kind: str = "",
+        name: str = "",
+        scope: str = "",
+        tag: str = "",
+        met: bool = False,
+        can_fix: bool = False,
+        reason: str = "",
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.scope = scope
+        self.tag = tag
+        self.met = met
+        self.can_fix = can_fix
+        self.reason = reason
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.kind:
+            out.append(text(b"\x0a", self.kind, "MachineRequirement.kind"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "MachineRequirement.name"))
+        if self.scope:
+            out.append(text(b"\x1a", self.scope, "MachineRequirement.scope"))
+        if self.tag:
+            out.append(text(b"\x22", self.tag, "MachineRequirement.tag"))
+        if self.met:
+            out.append(b"\x28\x01")
+        if self.can_fix:
+            out.append(b"\x30\x01")
+        if self.reason:
+            out.append(text(b"\x3a", self.reason, "MachineRequirement.reason"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # kind
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.kind = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # scope
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.scope = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x22:  # tag
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.tag = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x28:  # met
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.met = value != 0
+                        continue
+                    if tag == 0x30:  # can_fix
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.can_fix = value != 0
+                        continue
+                else:
+                    if tag == 0x3a:  # reason
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.reason = data[at:stop].decode()
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 40, 48, 58), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("MachineRequirement", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "kind": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "scope": field(3, TYPE_STRING),
+            "tag": field(4, TYPE_STRING),
+            "met": field(5, TYPE_BOOL),
+            "can_fix": field(6, TYPE_BOOL),
+            "reason": field(7, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class MachinePackage(betterproto2.Message):
+class MachinePackage(Message):
     """How far the installation of one package of the specification has come. Generation 2 only."""
 
-    command: str = betterproto2.field(1, TYPE_STRING)
-    state: str = betterproto2.field(2, TYPE_STRING)
-    exit_code: int | None = betterproto2.field(3, TYPE_INT32, optional=True)
+    command: str = ""
+    state: str = ""
+    exit_code: int | None = None
     """Absent until the installation has ended."""
-    output_tail: str = betterproto2.field(4, TYPE_STRING)
+    output_tail: str = ""
     """Last lines the installation printed."""
-    reason: str = betterproto2.field(5, TYPE_STRING)
-    started_at_ms: int = betterproto2.field(6, TYPE_INT64)
+    reason: str = ""
+    started_at_ms: int = 0
     """Unix time in milliseconds."""
-    finished_at_ms: int = betterproto2.field(7, TYPE_INT64)
+    finished_at_ms: int = 0
     """Unix time in milliseconds."""
+
+    def __init__(
+        self,
+        *,
+        command: str = "",
+        state: str = "",
+        exit_code: int | None = None,
+        output_tail: str = "",
+        reason: str = "",
+        started_at_ms: int = 0,
+        finished_at_ms: int = 0,
+    ) -> None:
+        self.command = command
+        self.state = state
+        self.exit_code = exit_code
+        self.output_tail = output_tail
+        self.reason = reason
+        self.started_at_ms = started_at_ms
+        self.finished_at_ms = finished_at_ms
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.command:
+            out.append(text(b"\x0a", self.command, "MachinePackage.command"))
+        if self.state:
+            out.append(text(b"\x12", self.state, "MachinePackage.state"))
+        if self.exit_code is not None:
+            out += (b"\x18", int32(self.exit_code, "MachinePackage.exit_code"))
+        if self.output_tail:
+            out.append(text(b"\x22", self.output_tail, "MachinePackage.output_tail"))
+        if self.reason:
+            out.append(text(b"\x2a", self.reason, "MachinePackage.reason"))
+        if self.started_at_ms:
+            out += (b"\x30", int64(self.started_at_ms, "MachinePackage.started_at_ms"))
+        if self.finished_at_ms:
+            out += (b"\x38", int64(self.finished_at_ms, "MachinePackage.finished_at_ms"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # command
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.command = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # state
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.state = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x18:  # exit_code
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int32(data, at, value)
+                        message.exit_code = value
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x22:  # output_tail
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.output_tail = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # reason
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.reason = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x30:  # started_at_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.started_at_ms = value
+                        continue
+                else:
+                    if tag == 0x38:  # finished_at_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_int64(data, at, value)
+                        message.finished_at_ms = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 24, 34, 42, 48, 56), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("MachinePackage", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "command": field(1, TYPE_STRING),
+            "state": field(2, TYPE_STRING),
+            "exit_code": field(3, TYPE_INT32, optional=True),
+            "output_tail": field(4, TYPE_STRING),
+            "reason": field(5, TYPE_STRING),
+            "started_at_ms": field(6, TYPE_INT64),
+            "finished_at_ms": field(7, TYPE_INT64),
+        }

@@ -3,10 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import TYPE_BOOL, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64, field
+
+from ._message import Message
+from ._wire import Malformed, malformed, more, more_uint32, submessage, text, uint32, uint64, unknown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "EnvVar",
@@ -18,67 +23,503 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VmConfig(betterproto2.Message):
+class VmConfig(Message):
     """Size, timers, network and volumes of a new machine. A zero or an empty value leaves the choice to
     the server.
     """
 
-    vcpu: int = betterproto2.field(1, TYPE_UINT32)
+    vcpu: int = 0
     """Number of virtual CPUs."""
-    memory_bytes: int = betterproto2.field(2, TYPE_UINT64)
+    memory_bytes: int = 0
     """Bytes."""
-    disk_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    disk_bytes: int = 0
     """Bytes."""
-    srf: SrfConfig | None = betterproto2.field(4, TYPE_MESSAGE, optional=True)
+    srf: SrfConfig | None = None
     """Timers of suspension and destruction."""
-    network: NetworkConfig | None = betterproto2.field(5, TYPE_MESSAGE, optional=True)
-    volumes: list[VolumeMount] = betterproto2.field(6, TYPE_MESSAGE, repeated=True)
-    idle_ignore_outbound: bool | None = betterproto2.field(7, TYPE_BOOL, optional=True)
+    network: NetworkConfig | None = None
+    volumes: list[VolumeMount]
+    idle_ignore_outbound: bool | None = None
     """Outbound traffic does not count as activity. Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        vcpu: int = 0,
+        memory_bytes: int = 0,
+        disk_bytes: int = 0,
+        srf: SrfConfig | None = None,
+        network: NetworkConfig | None = None,
+        volumes: list[VolumeMount] | None = None,
+        idle_ignore_outbound: bool | None = None,
+    ) -> None:
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.disk_bytes = disk_bytes
+        self.srf = srf
+        self.network = network
+        self.volumes = [] if volumes is None else volumes
+        self.idle_ignore_outbound = idle_ignore_outbound
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SrfConfig(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vcpu:
+            out += (b"\x08", uint32(self.vcpu, "VmConfig.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x10", uint64(self.memory_bytes, "VmConfig.memory_bytes"))
+        if self.disk_bytes:
+            out += (b"\x18", uint64(self.disk_bytes, "VmConfig.disk_bytes"))
+        if self.srf is not None:
+            out.append(submessage(b"\x22", self.srf, SrfConfig, "VmConfig.srf"))
+        if self.network is not None:
+            out.append(submessage(b"\x2a", self.network, NetworkConfig, "VmConfig.network"))
+        if self.volumes:
+            out += [submessage(b"\x32", item, VolumeMount, "VmConfig.volumes") for item in self.volumes]
+        if self.idle_ignore_outbound is not None:
+            out += (b"\x38", (b"\x01" if self.idle_ignore_outbound else b"\x00"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.volumes = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x08:  # vcpu
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.vcpu = value
+                        continue
+                    if tag == 0x10:  # memory_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.memory_bytes = value
+                        continue
+                    if tag == 0x18:  # disk_bytes
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.disk_bytes = value
+                        continue
+                elif tag < 0x38:
+                    if tag == 0x22:  # srf
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.srf = SrfConfig.parse(data[at:stop], message.srf)
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # network
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.network = NetworkConfig.parse(data[at:stop], message.network)
+                        at = stop
+                        continue
+                    if tag == 0x32:  # volumes
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.volumes.append(VolumeMount.parse(data[at:stop]))
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x38:  # idle_ignore_outbound
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.idle_ignore_outbound = value != 0
+                        continue
+                at, kept = unknown(data, start, (8, 16, 24, 34, 42, 50, 56), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VmConfig", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vcpu": field(1, TYPE_UINT32),
+            "memory_bytes": field(2, TYPE_UINT64),
+            "disk_bytes": field(3, TYPE_UINT64),
+            "srf": field(4, TYPE_MESSAGE, optional=True),
+            "network": field(5, TYPE_MESSAGE, optional=True),
+            "volumes": field(6, TYPE_MESSAGE, repeated=True),
+            "idle_ignore_outbound": field(7, TYPE_BOOL, optional=True),
+        }
+
+
+class SrfConfig(Message):
     """Timers that suspend or destroy a machine by themselves."""
 
-    auto_suspend_timeout_secs: int | None = betterproto2.field(1, TYPE_UINT32, optional=True)
+    auto_suspend_timeout_secs: int | None = None
     """Seconds of idleness; absent means the server's default, 0 switches it off."""
-    auto_destroy_timeout_secs: int = betterproto2.field(2, TYPE_UINT32)
+    auto_destroy_timeout_secs: int = 0
     """Lifetime in seconds; 0 means without end."""
 
+    def __init__(
+        self,
+        *,
+        auto_suspend_timeout_secs: int | None = None,
+        auto_destroy_timeout_secs: int = 0,
+    ) -> None:
+        self.auto_suspend_timeout_secs = auto_suspend_timeout_secs
+        self.auto_destroy_timeout_secs = auto_destroy_timeout_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class NetworkConfig(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.auto_suspend_timeout_secs is not None:
+            out += (b"\x08", uint32(self.auto_suspend_timeout_secs, "SrfConfig.auto_suspend_timeout_secs"))
+        if self.auto_destroy_timeout_secs:
+            out += (b"\x10", uint32(self.auto_destroy_timeout_secs, "SrfConfig.auto_destroy_timeout_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # auto_suspend_timeout_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.auto_suspend_timeout_secs = value
+                    continue
+                if tag == 0x10:  # auto_destroy_timeout_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.auto_destroy_timeout_secs = value
+                    continue
+                at, kept = unknown(data, start, (8, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SrfConfig", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "auto_suspend_timeout_secs": field(1, TYPE_UINT32, optional=True),
+            "auto_destroy_timeout_secs": field(2, TYPE_UINT32),
+        }
+
+
+class NetworkConfig(Message):
     """How a machine can be reached."""
 
-    ssh: bool = betterproto2.field(1, TYPE_BOOL)
+    ssh: bool = False
     """Whether SSH is offered."""
-    proxies: list[ProxyEntry] = betterproto2.field(2, TYPE_MESSAGE, repeated=True)
+    proxies: list[ProxyEntry]
+
+    def __init__(self, *, ssh: bool = False, proxies: list[ProxyEntry] | None = None) -> None:
+        self.ssh = ssh
+        self.proxies = [] if proxies is None else proxies
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.ssh:
+            out.append(b"\x08\x01")
+        if self.proxies:
+            out += [submessage(b"\x12", item, ProxyEntry, "NetworkConfig.proxies") for item in self.proxies]
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.proxies = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # ssh
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.ssh = value != 0
+                    continue
+                if tag == 0x12:  # proxies
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.proxies.append(ProxyEntry.parse(data[at:stop]))
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (8, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("NetworkConfig", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "ssh": field(1, TYPE_BOOL),
+            "proxies": field(2, TYPE_MESSAGE, repeated=True),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ProxyEntry(betterproto2.Message):
+class ProxyEntry(Message):
     """An HTTPS proxy to set up together with the machine."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
-    port: int = betterproto2.field(2, TYPE_UINT32)
+    name: str = ""
+    port: int = 0
     """Port in the machine; 0 means the server's default."""
 
+    def __init__(self, *, name: str = "", port: int = 0) -> None:
+        self.name = name
+        self.port = port
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class VolumeMount(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "ProxyEntry.name"))
+        if self.port:
+            out += (b"\x10", uint32(self.port, "ProxyEntry.port"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # port
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.port = value
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ProxyEntry", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+            "port": field(2, TYPE_UINT32),
+        }
+
+
+class VolumeMount(Message):
     """A disk to attach at creation."""
 
-    disk_id: str = betterproto2.field(1, TYPE_STRING)
-    mount_path: str = betterproto2.field(2, TYPE_STRING)
+    disk_id: str = ""
+    mount_path: str = ""
     """Absolute path in the machine."""
-    read_only: bool = betterproto2.field(3, TYPE_BOOL)
+    read_only: bool = False
+
+    def __init__(self, *, disk_id: str = "", mount_path: str = "", read_only: bool = False) -> None:
+        self.disk_id = disk_id
+        self.mount_path = mount_path
+        self.read_only = read_only
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.disk_id:
+            out.append(text(b"\x0a", self.disk_id, "VolumeMount.disk_id"))
+        if self.mount_path:
+            out.append(text(b"\x12", self.mount_path, "VolumeMount.mount_path"))
+        if self.read_only:
+            out.append(b"\x18\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # disk_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.disk_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # mount_path
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mount_path = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x18:  # read_only
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.read_only = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 18, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("VolumeMount", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "disk_id": field(1, TYPE_STRING),
+            "mount_path": field(2, TYPE_STRING),
+            "read_only": field(3, TYPE_BOOL),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class EnvVar(betterproto2.Message):
+class EnvVar(Message):
     """One environment variable of the machine's main process."""
 
-    key: str = betterproto2.field(1, TYPE_STRING)
-    value: str = betterproto2.field(2, TYPE_STRING)
+    key: str = ""
+    value: str = ""
+
+    def __init__(self, *, key: str = "", value: str = "") -> None:
+        self.key = key
+        self.value = value
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.key:
+            out.append(text(b"\x0a", self.key, "EnvVar.key"))
+        if self.value:
+            out.append(text(b"\x12", self.value, "EnvVar.value"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # key
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.key = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # value
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.value = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("EnvVar", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "key": field(1, TYPE_STRING),
+            "value": field(2, TYPE_STRING),
+        }

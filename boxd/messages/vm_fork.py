@@ -3,12 +3,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_MAP, TYPE_MESSAGE, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import (
+    TYPE_BOOL,
+    TYPE_MAP,
+    TYPE_MESSAGE,
+    TYPE_STRING,
+    TYPE_UINT32,
+    TYPE_UINT64,
+    field,
+    map_meta,
+)
 
+from ._message import Message
+from ._wire import (
+    Malformed,
+    entries,
+    malformed,
+    more,
+    more_uint32,
+    submessage,
+    text,
+    text_entry,
+    uint32,
+    uint64,
+    unknown,
+)
 from .vm_config import VmConfig
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "ForkVmRequest",
@@ -16,42 +41,338 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ForkVmRequest(betterproto2.Message):
+class ForkVmRequest(Message):
     """Request of ForkVm."""
 
-    source_vm_id: str = betterproto2.field(1, TYPE_STRING)
+    source_vm_id: str = ""
     """Id of the machine to copy."""
-    name: str = betterproto2.field(2, TYPE_STRING)
+    name: str = ""
     """Name of the copy; empty lets the server choose one."""
-    config: VmConfig | None = betterproto2.field(3, TYPE_MESSAGE, optional=True)
+    config: VmConfig | None = None
     """Settings that differ from the source's."""
-    shared: bool = betterproto2.field(4, TYPE_BOOL)
+    shared: bool = False
     """Opens the copy to every member of the organisation."""
-    networks: list[str] = betterproto2.field(5, TYPE_STRING, repeated=True)
+    networks: list[str]
     """Generation 2 only."""
-    isolated: bool = betterproto2.field(6, TYPE_BOOL)
+    isolated: bool = False
     """Generation 2 only."""
-    labels: dict[str, str] = betterproto2.field(
-        7, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
+    labels: dict[str, str]
     """Generation 2 only."""
 
+    def __init__(
+        self,
+        *,
+        source_vm_id: str = "",
+        name: str = "",
+        config: VmConfig | None = None,
+        shared: bool = False,
+        networks: list[str] | None = None,
+        isolated: bool = False,
+        labels: dict[str, str] | None = None,
+    ) -> None:
+        self.source_vm_id = source_vm_id
+        self.name = name
+        self.config = config
+        self.shared = shared
+        self.networks = [] if networks is None else networks
+        self.isolated = isolated
+        self.labels = {} if labels is None else labels
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ForkVmResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.source_vm_id:
+            out.append(text(b"\x0a", self.source_vm_id, "ForkVmRequest.source_vm_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "ForkVmRequest.name"))
+        if self.config is not None:
+            out.append(submessage(b"\x1a", self.config, VmConfig, "ForkVmRequest.config"))
+        if self.shared:
+            out.append(b"\x20\x01")
+        if self.networks:
+            out += [text(b"\x2a", item, "ForkVmRequest.networks") for item in self.networks]
+        if self.isolated:
+            out.append(b"\x30\x01")
+        if self.labels:
+            out += entries(b"\x3a", self.labels, "ForkVmRequest.labels")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.networks = []
+            message.labels = {}
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x20:
+                    if tag == 0x0a:  # source_vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.source_vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # config
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.config = VmConfig.parse(data[at:stop], message.config)
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x20:  # shared
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.shared = value != 0
+                        continue
+                    if tag == 0x2a:  # networks
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.networks.append(data[at:stop].decode())
+                        at = stop
+                        continue
+                    if tag == 0x30:  # isolated
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.isolated = value != 0
+                        continue
+                else:
+                    if tag == 0x3a:  # labels
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        key, entry = text_entry(data[at:stop])
+                        message.labels[key] = entry
+                        at = stop
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 32, 42, 48, 58), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ForkVmRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "source_vm_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "config": field(3, TYPE_MESSAGE, optional=True),
+            "shared": field(4, TYPE_BOOL),
+            "networks": field(5, TYPE_STRING, repeated=True),
+            "isolated": field(6, TYPE_BOOL),
+            "labels": field(7, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+        }
+
+
+class ForkVmResponse(Message):
     """Answer to ForkVm."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    name: str = betterproto2.field(2, TYPE_STRING)
-    public_ip: str = betterproto2.field(3, TYPE_STRING)
-    url: str = betterproto2.field(4, TYPE_STRING)
+    vm_id: str = ""
+    name: str = ""
+    public_ip: str = ""
+    url: str = ""
     """Host name without a scheme."""
-    image: str = betterproto2.field(5, TYPE_STRING)
-    status: str = betterproto2.field(6, TYPE_STRING)
-    forked_from: str = betterproto2.field(7, TYPE_STRING)
+    image: str = ""
+    status: str = ""
+    forked_from: str = ""
     """The source of the copy."""
-    boot_time_ms: int = betterproto2.field(8, TYPE_UINT64)
+    boot_time_ms: int = 0
     """How long the boot took, in milliseconds."""
-    paused_automations: int = betterproto2.field(9, TYPE_UINT32)
+    paused_automations: int = 0
     """How many automations were left switched off. Generation 2 only."""
+
+    def __init__(
+        self,
+        *,
+        vm_id: str = "",
+        name: str = "",
+        public_ip: str = "",
+        url: str = "",
+        image: str = "",
+        status: str = "",
+        forked_from: str = "",
+        boot_time_ms: int = 0,
+        paused_automations: int = 0,
+    ) -> None:
+        self.vm_id = vm_id
+        self.name = name
+        self.public_ip = public_ip
+        self.url = url
+        self.image = image
+        self.status = status
+        self.forked_from = forked_from
+        self.boot_time_ms = boot_time_ms
+        self.paused_automations = paused_automations
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "ForkVmResponse.vm_id"))
+        if self.name:
+            out.append(text(b"\x12", self.name, "ForkVmResponse.name"))
+        if self.public_ip:
+            out.append(text(b"\x1a", self.public_ip, "ForkVmResponse.public_ip"))
+        if self.url:
+            out.append(text(b"\x22", self.url, "ForkVmResponse.url"))
+        if self.image:
+            out.append(text(b"\x2a", self.image, "ForkVmResponse.image"))
+        if self.status:
+            out.append(text(b"\x32", self.status, "ForkVmResponse.status"))
+        if self.forked_from:
+            out.append(text(b"\x3a", self.forked_from, "ForkVmResponse.forked_from"))
+        if self.boot_time_ms:
+            out += (b"\x40", uint64(self.boot_time_ms, "ForkVmResponse.boot_time_ms"))
+        if self.paused_automations:
+            out += (b"\x48", uint32(self.paused_automations, "ForkVmResponse.paused_automations"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag < 0x22:
+                    if tag == 0x0a:  # vm_id
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.vm_id = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x12:  # name
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.name = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x1a:  # public_ip
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.public_ip = data[at:stop].decode()
+                        at = stop
+                        continue
+                elif tag < 0x3a:
+                    if tag == 0x22:  # url
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.url = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x2a:  # image
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.image = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x32:  # status
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.status = data[at:stop].decode()
+                        at = stop
+                        continue
+                else:
+                    if tag == 0x3a:  # forked_from
+                        size = data[at]
+                        at += 1
+                        if size > 127:
+                            size, at = more(data, at, size)
+                        stop = at + size
+                        message.forked_from = data[at:stop].decode()
+                        at = stop
+                        continue
+                    if tag == 0x40:  # boot_time_ms
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more(data, at, value)
+                        message.boot_time_ms = value
+                        continue
+                    if tag == 0x48:  # paused_automations
+                        value = data[at]
+                        at += 1
+                        if value > 127:
+                            value, at = more_uint32(data, at, value)
+                        message.paused_automations = value
+                        continue
+                at, kept = unknown(data, start, (10, 18, 26, 34, 42, 50, 58, 64, 72), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ForkVmResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "name": field(2, TYPE_STRING),
+            "public_ip": field(3, TYPE_STRING),
+            "url": field(4, TYPE_STRING),
+            "image": field(5, TYPE_STRING),
+            "status": field(6, TYPE_STRING),
+            "forked_from": field(7, TYPE_STRING),
+            "boot_time_ms": field(8, TYPE_UINT64),
+            "paused_automations": field(9, TYPE_UINT32),
+        }

@@ -3,10 +3,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import betterproto2
-from betterproto2 import TYPE_BOOL, TYPE_INT64, TYPE_MAP, TYPE_STRING, TYPE_UINT32, TYPE_UINT64
+from betterproto2 import (
+    TYPE_BOOL,
+    TYPE_INT64,
+    TYPE_MAP,
+    TYPE_STRING,
+    TYPE_UINT32,
+    TYPE_UINT64,
+    field,
+    map_meta,
+)
+
+from ._message import Message
+from ._wire import (
+    Malformed,
+    entries,
+    int64,
+    malformed,
+    more,
+    more_int64,
+    more_uint32,
+    text,
+    text_entry,
+    uint32,
+    uint64,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = (
     "RenameVmRequest",
@@ -30,150 +57,1014 @@ __all__ = (
 )
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenameVmRequest(betterproto2.Message):
+class RenameVmRequest(Message):
     """Request of RenameVm."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    new_name: str = betterproto2.field(2, TYPE_STRING)
+    vm_id: str = ""
+    new_name: str = ""
+
+    def __init__(self, *, vm_id: str = "", new_name: str = "") -> None:
+        self.vm_id = vm_id
+        self.new_name = new_name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "RenameVmRequest.vm_id"))
+        if self.new_name:
+            out.append(text(b"\x12", self.new_name, "RenameVmRequest.new_name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # new_name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.new_name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 18), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RenameVmRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "new_name": field(2, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class RenameVmResponse(betterproto2.Message):
+class RenameVmResponse(Message):
     """Answer to RenameVm."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
     """The name as the server keeps it."""
 
+    def __init__(self, *, name: str = "") -> None:
+        self.name = name
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ResizeVmRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "RenameVmResponse.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("RenameVmResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+        }
+
+
+class ResizeVmRequest(Message):
     """Request of ResizeVm. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    vcpu: int = betterproto2.field(2, TYPE_UINT32)
+    vm_id: str = ""
+    vcpu: int = 0
     """Number of virtual CPUs."""
-    memory_bytes: int = betterproto2.field(3, TYPE_UINT64)
+    memory_bytes: int = 0
     """Bytes."""
 
+    def __init__(self, *, vm_id: str = "", vcpu: int = 0, memory_bytes: int = 0) -> None:
+        self.vm_id = vm_id
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class ResizeVmResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "ResizeVmRequest.vm_id"))
+        if self.vcpu:
+            out += (b"\x10", uint32(self.vcpu, "ResizeVmRequest.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x18", uint64(self.memory_bytes, "ResizeVmRequest.memory_bytes"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vcpu = value
+                    continue
+                if tag == 0x18:  # memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.memory_bytes = value
+                    continue
+                at, kept = unknown(data, start, (10, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ResizeVmRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "vcpu": field(2, TYPE_UINT32),
+            "memory_bytes": field(3, TYPE_UINT64),
+        }
+
+
+class ResizeVmResponse(Message):
     """Answer to ResizeVm. Generation 2 only."""
 
-    vcpu: int = betterproto2.field(1, TYPE_UINT32)
-    memory_bytes: int = betterproto2.field(2, TYPE_UINT64)
+    vcpu: int = 0
+    memory_bytes: int = 0
     """Bytes."""
-    rebooted: bool = betterproto2.field(3, TYPE_BOOL)
+    rebooted: bool = False
+
+    def __init__(self, *, vcpu: int = 0, memory_bytes: int = 0, rebooted: bool = False) -> None:
+        self.vcpu = vcpu
+        self.memory_bytes = memory_bytes
+        self.rebooted = rebooted
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vcpu:
+            out += (b"\x08", uint32(self.vcpu, "ResizeVmResponse.vcpu"))
+        if self.memory_bytes:
+            out += (b"\x10", uint64(self.memory_bytes, "ResizeVmResponse.memory_bytes"))
+        if self.rebooted:
+            out.append(b"\x18\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # vcpu
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.vcpu = value
+                    continue
+                if tag == 0x10:  # memory_bytes
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.memory_bytes = value
+                    continue
+                if tag == 0x18:  # rebooted
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.rebooted = value != 0
+                    continue
+                at, kept = unknown(data, start, (8, 16, 24), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("ResizeVmResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vcpu": field(1, TYPE_UINT32),
+            "memory_bytes": field(2, TYPE_UINT64),
+            "rebooted": field(3, TYPE_BOOL),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetAutoSuspendTimeoutRequest(betterproto2.Message):
+class SetAutoSuspendTimeoutRequest(Message):
     """Request of SetAutoSuspendTimeout."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    timeout_secs: int = betterproto2.field(2, TYPE_UINT32)
+    vm_id: str = ""
+    timeout_secs: int = 0
     """Seconds; 0 switches it off."""
 
+    def __init__(self, *, vm_id: str = "", timeout_secs: int = 0) -> None:
+        self.vm_id = vm_id
+        self.timeout_secs = timeout_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetAutoSuspendTimeoutResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "SetAutoSuspendTimeoutRequest.vm_id"))
+        if self.timeout_secs:
+            out += (b"\x10", uint32(self.timeout_secs, "SetAutoSuspendTimeoutRequest.timeout_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # timeout_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.timeout_secs = value
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetAutoSuspendTimeoutRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "timeout_secs": field(2, TYPE_UINT32),
+        }
+
+
+class SetAutoSuspendTimeoutResponse(Message):
     """Answer to SetAutoSuspendTimeout; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetAutoHibernateTimeoutRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetAutoSuspendTimeoutResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetAutoHibernateTimeoutRequest(Message):
     """Request of SetAutoHibernateTimeout."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    timeout_secs: int = betterproto2.field(2, TYPE_UINT32)
+    vm_id: str = ""
+    timeout_secs: int = 0
     """Seconds."""
 
+    def __init__(self, *, vm_id: str = "", timeout_secs: int = 0) -> None:
+        self.vm_id = vm_id
+        self.timeout_secs = timeout_secs
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetAutoHibernateTimeoutResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "SetAutoHibernateTimeoutRequest.vm_id"))
+        if self.timeout_secs:
+            out += (b"\x10", uint32(self.timeout_secs, "SetAutoHibernateTimeoutRequest.timeout_secs"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # timeout_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_uint32(data, at, value)
+                    message.timeout_secs = value
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetAutoHibernateTimeoutRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "timeout_secs": field(2, TYPE_UINT32),
+        }
+
+
+class SetAutoHibernateTimeoutResponse(Message):
     """Answer to SetAutoHibernateTimeout; it carries nothing."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetDeleteAfterRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetAutoHibernateTimeoutResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetDeleteAfterRequest(Message):
     """Request of SetDeleteAfter. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    delete_after_secs: int = betterproto2.field(2, TYPE_UINT64)
+    vm_id: str = ""
+    delete_after_secs: int = 0
     """Seconds from now."""
-    delete_after_cron: str = betterproto2.field(3, TYPE_STRING)
+    delete_after_cron: str = ""
+
+    def __init__(self, *, vm_id: str = "", delete_after_secs: int = 0, delete_after_cron: str = "") -> None:
+        self.vm_id = vm_id
+        self.delete_after_secs = delete_after_secs
+        self.delete_after_cron = delete_after_cron
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "SetDeleteAfterRequest.vm_id"))
+        if self.delete_after_secs:
+            out += (b"\x10", uint64(self.delete_after_secs, "SetDeleteAfterRequest.delete_after_secs"))
+        if self.delete_after_cron:
+            out.append(text(b"\x1a", self.delete_after_cron, "SetDeleteAfterRequest.delete_after_cron"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # delete_after_secs
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.delete_after_secs = value
+                    continue
+                if tag == 0x1a:  # delete_after_cron
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.delete_after_cron = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetDeleteAfterRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "delete_after_secs": field(2, TYPE_UINT64),
+            "delete_after_cron": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetDeleteAfterResponse(betterproto2.Message):
+class SetDeleteAfterResponse(Message):
     """Answer to SetDeleteAfter. Generation 2 only."""
 
-    delete_at_ms: int = betterproto2.field(1, TYPE_INT64)
+    delete_at_ms: int = 0
     """Unix time in milliseconds of the deletion."""
 
+    def __init__(self, *, delete_at_ms: int = 0) -> None:
+        self.delete_at_ms = delete_at_ms
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetIdleIgnoreOutboundRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.delete_at_ms:
+            out += (b"\x08", int64(self.delete_at_ms, "SetDeleteAfterResponse.delete_at_ms"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x08:  # delete_at_ms
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more_int64(data, at, value)
+                    message.delete_at_ms = value
+                    continue
+                at, kept = unknown(data, start, (8,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetDeleteAfterResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "delete_at_ms": field(1, TYPE_INT64),
+        }
+
+
+class SetIdleIgnoreOutboundRequest(Message):
     """Request of SetIdleIgnoreOutbound. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    enabled: bool = betterproto2.field(2, TYPE_BOOL)
+    vm_id: str = ""
+    enabled: bool = False
     """True means that outbound traffic does not count as activity."""
 
+    def __init__(self, *, vm_id: str = "", enabled: bool = False) -> None:
+        self.vm_id = vm_id
+        self.enabled = enabled
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetIdleIgnoreOutboundResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "SetIdleIgnoreOutboundRequest.vm_id"))
+        if self.enabled:
+            out.append(b"\x10\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 16), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetIdleIgnoreOutboundRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "enabled": field(2, TYPE_BOOL),
+        }
+
+
+class SetIdleIgnoreOutboundResponse(Message):
     """Answer to SetIdleIgnoreOutbound; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetBotProtectionRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetIdleIgnoreOutboundResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SetBotProtectionRequest(Message):
     """Request of SetBotProtection. Generation 2 only."""
 
-    vm_id: str = betterproto2.field(1, TYPE_STRING)
-    enabled: bool = betterproto2.field(2, TYPE_BOOL)
-    mode: str = betterproto2.field(3, TYPE_STRING)
+    vm_id: str = ""
+    enabled: bool = False
+    mode: str = ""
+
+    def __init__(self, *, vm_id: str = "", enabled: bool = False, mode: str = "") -> None:
+        self.vm_id = vm_id
+        self.enabled = enabled
+        self.mode = mode
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm_id:
+            out.append(text(b"\x0a", self.vm_id, "SetBotProtectionRequest.vm_id"))
+        if self.enabled:
+            out.append(b"\x10\x01")
+        if self.mode:
+            out.append(text(b"\x1a", self.mode, "SetBotProtectionRequest.mode"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm_id
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm_id = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x10:  # enabled
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.enabled = value != 0
+                    continue
+                if tag == 0x1a:  # mode
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.mode = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10, 16, 26), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SetBotProtectionRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm_id": field(1, TYPE_STRING),
+            "enabled": field(2, TYPE_BOOL),
+            "mode": field(3, TYPE_STRING),
+        }
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SetBotProtectionResponse(betterproto2.Message):
+class SetBotProtectionResponse(Message):
     """Answer to SetBotProtection; it carries nothing. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UpdateVmLabelsRequest(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SetBotProtectionResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class UpdateVmLabelsRequest(Message):
     """Request of UpdateVmLabels. Generation 2 only."""
 
-    vm: str = betterproto2.field(1, TYPE_STRING)
+    vm: str = ""
     """Id or name of the machine; wins over the older fields."""
-    set: dict[str, str] = betterproto2.field(
-        2, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
+    set: dict[str, str]
     """Labels to add or to change."""
-    remove: list[str] = betterproto2.field(3, TYPE_STRING, repeated=True)
+    remove: list[str]
     """Keys to remove."""
-    replace_all: bool = betterproto2.field(4, TYPE_BOOL)
+    replace_all: bool = False
     """Makes `set` the whole of the labels."""
 
+    def __init__(
+        self,
+        *,
+        vm: str = "",
+        set: dict[str, str] | None = None,
+        remove: list[str] | None = None,
+        replace_all: bool = False,
+    ) -> None:
+        self.vm = vm
+        self.set = {} if set is None else set
+        self.remove = [] if remove is None else remove
+        self.replace_all = replace_all
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class UpdateVmLabelsResponse(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.vm:
+            out.append(text(b"\x0a", self.vm, "UpdateVmLabelsRequest.vm"))
+        if self.set:
+            out += entries(b"\x12", self.set, "UpdateVmLabelsRequest.set")
+        if self.remove:
+            out += [text(b"\x1a", item, "UpdateVmLabelsRequest.remove") for item in self.remove]
+        if self.replace_all:
+            out.append(b"\x20\x01")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.set = {}
+            message.remove = []
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # vm
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.vm = data[at:stop].decode()
+                    at = stop
+                    continue
+                if tag == 0x12:  # set
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    key, entry = text_entry(data[at:stop])
+                    message.set[key] = entry
+                    at = stop
+                    continue
+                if tag == 0x1a:  # remove
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.remove.append(data[at:stop].decode())
+                    at = stop
+                    continue
+                if tag == 0x20:  # replace_all
+                    value = data[at]
+                    at += 1
+                    if value > 127:
+                        value, at = more(data, at, value)
+                    message.replace_all = value != 0
+                    continue
+                at, kept = unknown(data, start, (10, 18, 26, 32), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UpdateVmLabelsRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "vm": field(1, TYPE_STRING),
+            "set": field(2, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+            "remove": field(3, TYPE_STRING, repeated=True),
+            "replace_all": field(4, TYPE_BOOL),
+        }
+
+
+class UpdateVmLabelsResponse(Message):
     """Answer to UpdateVmLabels. Generation 2 only."""
 
-    labels: dict[str, str] = betterproto2.field(
-        1, TYPE_MAP, map_meta=betterproto2.map_meta(TYPE_STRING, TYPE_STRING)
-    )
+    labels: dict[str, str]
     """The labels after the change."""
 
+    def __init__(self, *, labels: dict[str, str] | None = None) -> None:
+        self.labels = {} if labels is None else labels
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SuggestVmNameRequest(betterproto2.Message):
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.labels:
+            out += entries(b"\x0a", self.labels, "UpdateVmLabelsResponse.labels")
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        if into is None:
+            message.labels = {}
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # labels
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    key, entry = text_entry(data[at:stop])
+                    message.labels[key] = entry
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("UpdateVmLabelsResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "labels": field(1, TYPE_MAP, map_meta=map_meta(TYPE_STRING, TYPE_STRING)),
+        }
+
+
+class SuggestVmNameRequest(Message):
     """Request of SuggestVmName. Generation 2 only."""
 
+    def __bytes__(self) -> bytes:
+        return self._unknown_fields
 
-@dataclass(eq=False, repr=False, kw_only=True)
-class SuggestVmNameResponse(betterproto2.Message):
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                at, kept = unknown(data, at, (), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, Malformed) as error:
+            raise malformed("SuggestVmNameRequest", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+
+class SuggestVmNameResponse(Message):
     """Answer to SuggestVmName. Generation 2 only."""
 
-    name: str = betterproto2.field(1, TYPE_STRING)
+    name: str = ""
+
+    def __init__(self, *, name: str = "") -> None:
+        self.name = name
+
+    def __bytes__(self) -> bytes:
+        out: list[bytes] = []
+        if self.name:
+            out.append(text(b"\x0a", self.name, "SuggestVmNameResponse.name"))
+        if self._unknown_fields:
+            out.append(self._unknown_fields)
+        return b"".join(out)
+
+    @classmethod
+    def parse(cls, data: bytes, into: Self | None = None) -> Self:
+        message = cls.__new__(cls) if into is None else into
+        at, end, kept = 0, len(data), None
+        try:
+            while at < end:
+                start = at
+                tag = data[at]
+                at += 1
+                if tag > 127:
+                    tag |= data[at] << 8
+                    at += 1
+                if tag == 0x0a:  # name
+                    size = data[at]
+                    at += 1
+                    if size > 127:
+                        size, at = more(data, at, size)
+                    stop = at + size
+                    message.name = data[at:stop].decode()
+                    at = stop
+                    continue
+                at, kept = unknown(data, start, (10,), kept)
+            if at > end:
+                raise IndexError
+        except (IndexError, UnicodeDecodeError, Malformed) as error:
+            raise malformed("SuggestVmNameResponse", error) from None
+        if kept is not None:
+            message._unknown_fields += b"".join(kept)
+        return message
+
+    @staticmethod
+    def _fields() -> dict[str, Any]:
+        return {
+            "name": field(1, TYPE_STRING),
+        }

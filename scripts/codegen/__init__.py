@@ -12,7 +12,7 @@ from codegen.output import Generator, stale_files, write_files
 __all__ = ["GENERATORS", "Generator", "stale_files", "write_files"]
 
 GENERATORS = (
-    Generator(messages.generate, folder="boxd/messages"),
+    Generator(messages.generate, folder=messages.FOLDER, written_by_hand=messages.WRITTEN_BY_HAND),
     Generator(methods.generate),
     Generator(blocking.generate, folder=blocking.FOLDER),
 )

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-import keyword
+import re
 from pathlib import Path
 
-from codegen.output import WIDTH, docstring, header
+from codegen.codecs import codecs
+from codegen.output import WIDTH, docstring, header, python_name
 from codegen.schema import Field, Message, Module, Schema, SchemaError, load
 
 FOLDER = "boxd/messages"
+WRITTEN_BY_HAND = (f"{FOLDER}/_message.py", f"{FOLDER}/_wire.py")
 
-PYTHON_TYPES = {
-    "bool": "bool",
-    "bytes": "bytes",
-    "double": "float",
-    "int32": "int",
-    "int64": "int",
-    "string": "str",
-    "uint32": "int",
-    "uint64": "int",
+DEFAULTS = {
+    "bool": ("bool", "False"),
+    "bytes": ("bytes", 'b""'),
+    "double": ("float", "0.0"),
+    "int32": ("int", "0"),
+    "int64": ("int", "0"),
+    "string": ("str", '""'),
+    "uint32": ("int", "0"),
+    "uint64": ("int", "0"),
 }
-"""Python's type for each scalar the contract uses."""
+"""Python's type and the default of each scalar the contract uses."""
+
+HELPERS = (
+    "Malformed",
+    "double",
+    "eight_bytes",
+    "entries",
+    "int32",
+    "int64",
+    "malformed",
+    "more",
+    "more_int32",
+    "more_int64",
+    "more_uint32",
+    "nested",
+    "raw",
+    "submessage",
+    "text",
+    "text_entry",
+    "uint32",
+    "uint64",
+    "unknown",
+)
+"""What codecs use of `boxd/messages/_wire.py`."""
 
 
 def generate(root: Path) -> dict[str, str]:
@@ -31,36 +56,35 @@ def generate(root: Path) -> dict[str, str]:
     return files
 
 
-def python_name(name: str) -> str:
-    """The attribute for a field: its own name, with an underscore where Python keeps the name to itself."""
-    return f"{name}_" if keyword.iskeyword(name) else name
-
-
 def module_text(schema: Schema, module: Module) -> str:
     """The module of one .proto file."""
     names = sorted(message.name for message in module.messages)
+    classes = "".join(_class(message) for message in module.messages)
     parts = [
         header(module.source),
         docstring(module.doc or f"Messages of {module.source}."),
-        f"\nfrom __future__ import annotations\n\n{_dataclasses(module)}\nimport betterproto2\n",
-        _constants(module),
+        "\nfrom __future__ import annotations\n\n",
+        _import("dataclasses", ["replace"]) if "replace(self" in classes else "",
+        "from typing import TYPE_CHECKING, Any\n\n",
+        _betterproto(module),
+        _import("._message", ["Message"]),
+        _import("._wire", [name for name in HELPERS if re.search(rf"\b{name}\b(?=[(,)])", classes)]),
         _imports(schema, module),
+        "\nif TYPE_CHECKING:\n    from typing_extensions import Self\n",
         _tuple("__all__", names),
-        *(_class(message) for message in module.messages),
+        classes,
     ]
     return "".join(parts)
 
 
-def _dataclasses(module: Module) -> str:
-    secrets = any(field.secret for message in module.messages for field in message.fields)
-    return _import("dataclasses", ["dataclass", "replace"] if secrets else ["dataclass"])
-
-
-def _constants(module: Module) -> str:
+def _betterproto(module: Module) -> str:
     """The import of betterproto2's names for the types that the module's fields have."""
     fields = [field for message in module.messages for field in message.fields]
+    if not fields:
+        return ""
     names = sorted({_constant(part) for field in fields for part in (field, *(field.entry or ()))})
-    return _import("betterproto2", names) if names else ""
+    functions = ["field", "map_meta"] if any(field.entry for field in fields) else ["field"]
+    return _import("betterproto2", [*names, *functions]) + "\n"
 
 
 def _imports(schema: Schema, module: Module) -> str:
@@ -74,8 +98,7 @@ def _imports(schema: Schema, module: Module) -> str:
             home = schema.messages[name].module
             if home != module.name:
                 wanted.setdefault(home, set()).add(name)
-    lines = [_import(f".{home}", sorted(names)) for home, names in sorted(wanted.items())]
-    return "\n" + "".join(lines) if lines else ""
+    return "".join(_import(f".{home}", sorted(names)) for home, names in sorted(wanted.items()))
 
 
 def _import(module: str, names: list[str]) -> str:
@@ -99,16 +122,50 @@ def _tuple(name: str, items: list[str]) -> str:
 
 def _class(message: Message) -> str:
     parts = [
-        "\n\n@dataclass(eq=False, repr=False, kw_only=True)\n",
-        f"class {message.name}(betterproto2.Message):\n",
+        f"\n\nclass {message.name}(Message):\n",
         docstring(message.doc or f"The message {message.name}.", "    "),
         "\n" if message.fields else "",
     ]
     for field in message.fields:
-        parts.append(_attribute(field))
+        default = "" if _default(field) is None else f" = {_default(field)}"
+        parts.append(f"    {python_name(field.name)}: {_annotation(field)}{default}\n")
         if field.doc:
             parts.append(docstring(field.doc, "    "))
-    return "".join(parts) + _repr(message)
+    return "".join([*parts, _init(message), codecs(message), _fields(message), _repr(message)])
+
+
+def _init(message: Message) -> str:
+    if not message.fields:
+        return ""
+    parameters, lines = [], []
+    for field in message.fields:
+        name, default = python_name(field.name), _default(field)
+        if default is None:
+            parameters.append(f"{name}: {_annotation(field)} | None = None")
+            lines.append(f"self.{name} = {'[]' if field.repeated else '{}'} if {name} is None else {name}")
+        else:
+            parameters.append(f"{name}: {_annotation(field)} = {default}")
+            lines.append(f"self.{name} = {name}")
+    line = f"    def __init__(self, *, {', '.join(parameters)}) -> None:\n"
+    if len(line) > WIDTH:
+        rows = "".join(f"        {parameter},\n" for parameter in ["self", "*", *parameters])
+        line = f"    def __init__(\n{rows}    ) -> None:\n"
+    return f"\n{line}" + "".join(f"        {line}\n" for line in lines)
+
+
+def _fields(message: Message) -> str:
+    if not message.fields:
+        return ""
+    rows = "".join(_row(field) for field in message.fields)
+    return f"\n    @staticmethod\n    def _fields() -> dict[str, Any]:\n        return {{\n{rows}        }}\n"
+
+
+def _row(field: Field) -> str:
+    """What betterproto2 knows of a field."""
+    line = f'            "{python_name(field.name)}": field({_arguments(field)}),\n'
+    if len(line) <= WIDTH:
+        return line
+    return f'            "{python_name(field.name)}": field(\n                {_arguments(field)}\n            ),\n'
 
 
 def _repr(message: Message) -> str:
@@ -122,15 +179,6 @@ def _repr(message: Message) -> str:
         f"        shown = replace(self, {changes})\n"
         f"        return super({message.name}, shown).__repr__()\n"
     )
-
-
-def _attribute(field: Field) -> str:
-    """The declaration of one field, on one line or on three."""
-    start = f"    {python_name(field.name)}: {_annotation(field)} = betterproto2.field("
-    arguments = _arguments(field)
-    if len(start) + len(arguments) + 1 <= WIDTH:
-        return f"{start}{arguments})\n"
-    return f"{start}\n        {arguments}\n    )\n"
 
 
 def _annotation(field: Field) -> str:
@@ -149,9 +197,16 @@ def _nullable(field: Field) -> bool:
 def _type(field: Field) -> str:
     if field.message is not None:
         return field.message
-    if field.kind not in PYTHON_TYPES:
+    if field.kind not in DEFAULTS:
         raise SchemaError(f"the field {field.name} has the type {field.kind}, which is not supported")
-    return PYTHON_TYPES[field.kind]
+    return DEFAULTS[field.kind][0]
+
+
+def _default(field: Field) -> str | None:
+    """The default as an expression; None for a list or a dict, of which each message has its own."""
+    if field.repeated or field.entry is not None:
+        return None
+    return "None" if _nullable(field) else DEFAULTS[field.kind][1]
 
 
 def _arguments(field: Field) -> str:
@@ -159,7 +214,7 @@ def _arguments(field: Field) -> str:
     options = ""
     if field.entry is not None:
         key, value = field.entry
-        options += f", map_meta=betterproto2.map_meta({_constant(key)}, {_constant(value)})"
+        options += f", map_meta=map_meta({_constant(key)}, {_constant(value)})"
     if field.repeated:
         options += ", repeated=True"
     elif _nullable(field):
