@@ -42,9 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exchange-port", type=int, help="port of the token exchange; 0, the default, takes a free one"
     )
-    parser.add_argument(
-        "--state", metavar="DIR", help="keep the boxes' files here (default: a temporary directory)"
-    )
+    parser.add_argument("--state", metavar="DIR", help="keep the boxes' files here (default: a temporary directory)")
     parser.add_argument(
         "--sandbox", choices=("auto", "namespaces", "plain"), help="how boxes are kept apart (default auto)"
     )

@@ -155,9 +155,7 @@ class Exchange:
         token, expires_at = self._tokens.issue(self._seconds)
         return Answer(200, {"token": token, "expires_at": expires_at, "user_id": self._tokens.user_id})
 
-    async def _respond(
-        self, connection: h11.Connection, writer: asyncio.StreamWriter, answer: Answer
-    ) -> None:
+    async def _respond(self, connection: h11.Connection, writer: asyncio.StreamWriter, answer: Answer) -> None:
         content = json.dumps(answer.body).encode()
         headers = [
             ("content-type", "application/json"),

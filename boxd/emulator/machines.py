@@ -130,9 +130,7 @@ class Boxes:
                 await self._boot(box)
             except (OSError, SandboxError) as error:
                 await self._discard(box)
-                raise EmulatorError(
-                    Code.INTERNAL, f"box {source.name} could not be forked: {error}"
-                ) from error
+                raise EmulatorError(Code.INTERNAL, f"box {source.name} could not be forked: {error}") from error
         return box
 
     async def _copy(self, source: Box, box: Box) -> None:
@@ -261,9 +259,7 @@ class Boxes:
     def share(self, box: Box, shared: bool) -> None:
         """Show the box to its organization, or to its owner alone."""
         if shared and not box.spec.org:
-            raise EmulatorError(
-                Code.FAILED_PRECONDITION, f"box {box.name} is personal: there is nobody to share with"
-            )
+            raise EmulatorError(Code.FAILED_PRECONDITION, f"box {box.name} is personal: there is nobody to share with")
         box.spec = replace(box.spec, shared=shared)
 
     def _check_exists(self, box: Box) -> None:

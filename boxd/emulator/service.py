@@ -86,10 +86,7 @@ class Service:
         return pb.GetConfigResponse(default_image=self._options.default_image, zone=self._options.zone)
 
     async def list_orgs(self, request: pb.ListOrgsRequest, context: Context) -> pb.ListOrgsResponse:
-        orgs = [
-            pb.OrgSummary(id=f"org-{name}", name=name, is_admin=True, slug=name)
-            for name in self._options.orgs
-        ]
+        orgs = [pb.OrgSummary(id=f"org-{name}", name=name, is_admin=True, slug=name) for name in self._options.orgs]
         return pb.ListOrgsResponse(orgs=orgs)
 
     def _org(self, name: str) -> str:
@@ -124,9 +121,7 @@ class Service:
 
     async def fork_vm(self, request: pb.ForkVmRequest, context: Context) -> pb.ForkVmResponse:
         source = self._boxes.existing(request.source_vm_id)
-        box = await self._whole(
-            self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared)
-        )
+        box = await self._whole(self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared))
         return pb.ForkVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -196,9 +191,7 @@ class Service:
         )
 
     async def resume_vm(self, request: pb.ResumeVmRequest, context: Context) -> pb.ResumeVmResponse:
-        return pb.ResumeVmResponse(
-            resume_us=await self._whole(self._boxes.resume(self._boxes.existing(request.vm_id)))
-        )
+        return pb.ResumeVmResponse(resume_us=await self._whole(self._boxes.resume(self._boxes.existing(request.vm_id))))
 
     async def share_vm(self, request: pb.ShareVmRequest, context: Context) -> pb.ShareVmResponse:
         self._boxes.share(self._boxes.existing(request.vm_id), True)
@@ -251,9 +244,7 @@ class Service:
         finally:
             await receiver.abort()
 
-    async def download_file(
-        self, request: pb.DownloadFileRequest, context: Context
-    ) -> pb.DownloadFileResponse:
+    async def download_file(self, request: pb.DownloadFileRequest, context: Context) -> pb.DownloadFileResponse:
         limit = self._options.transfer_limit
         sender = await Sender.start(await self._machine(request.vm_id), request.path)
         try:

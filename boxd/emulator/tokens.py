@@ -45,9 +45,7 @@ class Tokens:
         now = int(self._clock())
         expires_at = now + seconds
         claims = {"sub": self.user_id, "iat": now, "exp": expires_at, "jti": secrets.token_hex(8)}
-        parts = ".".join(
-            _encode(json.dumps(part, separators=(",", ":")).encode()) for part in (_HEADER, claims)
-        )
+        parts = ".".join(_encode(json.dumps(part, separators=(",", ":")).encode()) for part in (_HEADER, claims))
         return f"{parts}.{_encode(self._sign(parts))}", expires_at
 
     def _sign(self, parts: str) -> bytes:

@@ -62,7 +62,6 @@ class FakeCall:
             return []
         finally:
             self.receiving = False
-        self.running = False
 
     async def _until_stopped(self, scope: anyio.CancelScope) -> None:
         await self._stopped.wait()

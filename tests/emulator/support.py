@@ -61,9 +61,7 @@ async def new_machine(sandbox: Sandbox, name: str) -> Machine:
     return await sandbox.boot(name, name, {"FROM_BOX": "yes"})
 
 
-async def run(
-    machine: Machine, command: str, stdin: bytes = b"", tty: tuple[int, int] | None = None
-) -> Result:
+async def run(machine: Machine, command: str, stdin: bytes = b"", tty: tuple[int, int] | None = None) -> Result:
     """Run a shell command to its end."""
     process = await machine.spawn(Spawn(("sh", "-c", command), tty=tty))
     try:

@@ -82,9 +82,7 @@ async def test_a_key_gives_a_token() -> None:
             answer = await client.post(url + PATH, json={"api_key": "bxd_right"})
             assert answer.status_code == 200
             assert answer.json()["user_id"] == "me"
-            assert (
-                server._tokens.check("Bearer " + answer.json()["token"])["exp"] == answer.json()["expires_at"]
-            )
+            assert server._tokens.check("Bearer " + answer.json()["token"])["exp"] == answer.json()["expires_at"]
     await server.close()
 
 

@@ -25,9 +25,7 @@ async def test_a_file_comes_back_and_commands_see_it(kind: str, state: Path) -> 
 async def test_parents_are_made_and_the_user_owns_the_file(isolated: str, state: Path) -> None:
     async with machine_of(isolated, state) as machine:
         await write(machine, "/app/deep/f", b"x")
-        assert (
-            await run(machine, "cat /app/deep/f && echo more >> /app/deep/f && echo y > /app/deep/g")
-        ).out == "x"
+        assert (await run(machine, "cat /app/deep/f && echo more >> /app/deep/f && echo y > /app/deep/g")).out == "x"
 
 
 @asynchronous
@@ -74,9 +72,7 @@ async def test_what_cannot_be_read(kind: str, state: Path, path: str, error: typ
             await machine.open_read(path)
 
 
-@pytest.mark.parametrize(
-    "path", ["dir", "dir/", "pipe", "new/", "file/x", "loop", "", "nul\0byte", "n" * 300]
-)
+@pytest.mark.parametrize("path", ["dir", "dir/", "pipe", "new/", "file/x", "loop", "", "nul\0byte", "n" * 300])
 @asynchronous
 async def test_what_cannot_be_written(kind: str, state: Path, path: str) -> None:
     async with machine_of(kind, state) as machine:
@@ -154,9 +150,7 @@ async def test_a_copy_has_the_same_files(kind: str, state: Path) -> None:
 async def test_a_copy_knows_what_was_removed(isolated: str, state: Path) -> None:
     async with sandbox_of(isolated, state) as sandbox:
         machine = await new_machine(sandbox, "source")
-        assert (
-            await run(machine, "sudo rm /etc/fstab /etc/debian_version /etc/profile; ls /etc/profile")
-        ).code != 0
+        assert (await run(machine, "sudo rm /etc/fstab /etc/debian_version /etc/profile; ls /etc/profile")).code != 0
         await machine.kill()
         await sandbox.copy("source", "target", "target")
         copy = await sandbox.boot("target", "target", {})

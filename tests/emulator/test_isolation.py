@@ -66,9 +66,7 @@ async def test_the_state_directory_is_hidden(isolated: str, state: Path) -> None
     if outside is not None:
         outside.mkdir()
         async with machine_of(isolated, outside) as machine:
-            assert (
-                await run(machine, f"sudo ls -A {outside}; sudo umount {outside}; sudo ls -A {outside}")
-            ).out == ""
+            assert (await run(machine, f"sudo ls -A {outside}; sudo umount {outside}; sudo ls -A {outside}")).out == ""
 
 
 @pytest.mark.parametrize(
@@ -103,9 +101,7 @@ async def test_the_boxes_root_has_no_power_outside(isolated: str, state: Path, a
     modes = [os.stat(f"/dev/{name}").st_mode for name in ("null", "zero")]
     async with machine_of(isolated, state) as machine:
         if attempt == "chmod 600 /dev/null" and isolated == "user-namespace":
-            pytest.skip(
-                "the node belongs to a user that this namespace does not know, unless root runs the tests"
-            )
+            pytest.skip("the node belongs to a user that this namespace does not know, unless root runs the tests")
         if attempt == "chown 5 /dev/zero" and isolated == "user-namespace":
             pytest.skip("as above")
         result = await run(machine, f"sudo {attempt}")
@@ -197,9 +193,7 @@ def test_an_ordinary_user_gets_isolated_boxes(tmp_path: Path) -> None:
             break
     else:
         pytest.skip("no interpreter here can be run by another user")
-    made = subprocess.run(
-        [*become, "mktemp", "-d"], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    made = subprocess.run([*become, "mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip()
     command = [*become, python, "-B", "-c", UNPRIVILEGED, str(ROOT), made]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     if "plain True" in result.stdout:

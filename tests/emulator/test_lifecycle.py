@@ -63,9 +63,7 @@ async def busy_box(where: dict[str, str], marker: str) -> None:
     channel = grpclib.client.Channel(host, int(port), codec=_Codec())
     client = Client(channel, where["token"])
     box = (await client("CreateVm", pb.CreateVmRequest())).vm_id
-    await client.run(
-        box, f"trap '' TERM; (setsid sleep {marker}) >/dev/null 2>&1 & sleep {marker} >/dev/null 2>&1 &"
-    )
+    await client.run(box, f"trap '' TERM; (setsid sleep {marker}) >/dev/null 2>&1 & sleep {marker} >/dev/null 2>&1 &")
     channel.close()
 
 
@@ -151,12 +149,8 @@ def test_what_stops_it_from_starting(temporary: Path, arguments: tuple[str, ...]
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
-    code = (
-        "import sys; sys.modules['grpclib'] = None; import boxd.emulator.__main__ as m; sys.exit(m.main([]))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
-    )
+    code = "import sys; sys.modules['grpclib'] = None; import boxd.emulator.__main__ as m; sys.exit(m.main([]))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 1
     assert "pip install 'boxd[emulator]'" in result.stderr
     assert "Traceback" not in result.stderr
@@ -164,9 +158,7 @@ def test_without_the_extra_it_says_what_to_install() -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     code = "import sys, boxd.emulator; print([m for m in ('asyncio', 'grpclib', 'h2', 'h11') if m in sys.modules])"
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert result.stdout == "[]\n"
 
 
@@ -205,9 +197,7 @@ def test_many_boxes_leave_nothing(isolated: str, temporary: Path, count: int, mo
         client = Client(channel, local.token)
         made = await asyncio.gather(*(client("CreateVm", pb.CreateVmRequest()) for _ in range(count)))
         ids = [answer.vm_id for answer in made]
-        results = await asyncio.gather(
-            *(client.run(box, f"sleep 95678 >/dev/null 2>&1 & echo {box}") for box in ids)
-        )
+        results = await asyncio.gather(*(client.run(box, f"sleep 95678 >/dev/null 2>&1 & echo {box}") for box in ids))
         assert [out.decode().strip() for out, _, _ in results] == ids
         for box in ids[:5]:
             ids.append((await client("ForkVm", pb.ForkVmRequest(source_vm_id=box))).vm_id)

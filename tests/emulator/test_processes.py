@@ -36,9 +36,7 @@ async def test_a_signal_is_128_and_its_number(kind: str, state: Path, name: str,
 @asynchronous
 async def test_environment_and_working_directory(kind: str, state: Path) -> None:
     async with machine_of(kind, state) as machine:
-        process = await machine.spawn(
-            Spawn(("sh", "-c", "echo $FROM_BOX $MORE; pwd; echo $HOME"), {"MORE": "żółć"})
-        )
+        process = await machine.spawn(Spawn(("sh", "-c", "echo $FROM_BOX $MORE; pwd; echo $HOME"), {"MORE": "żółć"}))
         result = await finish(process)
         process.close()
         first, directory, home = result.out.splitlines()
@@ -119,9 +117,7 @@ async def test_terminate_ends_the_whole_group(kind: str, state: Path) -> None:
 @asynchronous
 async def test_background_processes_outlive_their_command(kind: str, state: Path) -> None:
     async with machine_of(kind, state) as machine:
-        assert (
-            await run(machine, "(sleep 0.3; echo later > file) >/dev/null 2>&1 & echo now")
-        ).out == "now\n"
+        assert (await run(machine, "(sleep 0.3; echo later > file) >/dev/null 2>&1 & echo now")).out == "now\n"
         await asyncio.sleep(0.6)
         assert (await run(machine, "cat file")).out == "later\n"
 

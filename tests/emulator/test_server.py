@@ -58,8 +58,7 @@ class Client:
         chunks = await self("Exec", pb.ExecChunk(vm_id=box, command=command, **first))
         assert not chunks[-1].data
         out, err = (
-            b"".join(chunk.data for chunk in chunks if chunk.is_stderr is is_stderr)
-            for is_stderr in (False, True)
+            b"".join(chunk.data for chunk in chunks if chunk.is_stderr is is_stderr) for is_stderr in (False, True)
         )
         return out, err, chunks[-1].exit_code
 
@@ -137,9 +136,7 @@ async def test_organizations_and_sharing() -> None:
     async with emulator(orgs=("acme",), sandbox="plain") as client:
         made = await client("CreateVm", pb.CreateVmRequest(org="acme", shared=True))
         await client("CreateVm", pb.CreateVmRequest())
-        assert [vm.vm_id for vm in (await client("ListVms", pb.ListVmsRequest(org="org-acme"))).vms] == [
-            made.vm_id
-        ]
+        assert [vm.vm_id for vm in (await client("ListVms", pb.ListVmsRequest(org="org-acme"))).vms] == [made.vm_id]
         assert len((await client("ListVms", pb.ListVmsRequest())).vms) == 1
         assert len((await client("ListVms", pb.ListVmsRequest(all_contexts=True))).vms) == 2
         await client("UnshareVm", pb.UnshareVmRequest(vm_id=made.vm_id))
@@ -332,9 +329,7 @@ async def test_commands_that_do_not_read_do_not_hold_up_others() -> None:
             for _ in range(8):
                 stream = await stack.enter_async_context(client.method("Exec").open(metadata=client.metadata))
                 await stream.send_message(pb.ExecChunk(vm_id=box, command="sleep 1000"))
-                feed = asyncio.ensure_future(
-                    stream.send_message(pb.ExecChunk(stdin=True, data=bytes(6 * MIB)))
-                )
+                feed = asyncio.ensure_future(stream.send_message(pb.ExecChunk(stdin=True, data=bytes(6 * MIB))))
                 stack.callback(feed.cancel)
             await asyncio.sleep(0.5)
             assert (await asyncio.wait_for(client.run(box, "echo on"), 10))[0] == b"on\n"

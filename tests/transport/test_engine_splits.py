@@ -44,8 +44,7 @@ def traffic(peer: RawPeer) -> bytes:
 def three_requests(peer: RawPeer) -> list[Recorder]:
     """Three streams that are open before the server has said a word."""
     peer.engine.max_concurrent_streams = 3
-    calls = [peer.request(b"x" * 60_000 if number == 2 else b"x") for number in range(3)]
-    return calls
+    return [peer.request(b"x" * 60_000 if number == 2 else b"x") for number in range(3)]
 
 
 def replay(pieces: list[bytes], peer: RawPeer) -> list[Recorder]:

@@ -12,9 +12,7 @@ from .namespaces import NamespaceSandbox
 from .plain import PlainSandbox
 
 
-async def open_sandbox(
-    state: str, *, remove_at_end: bool, kind: str = "auto", sudo: bool = True
-) -> base.Sandbox:
+async def open_sandbox(state: str, *, remove_at_end: bool, kind: str = "auto", sudo: bool = True) -> base.Sandbox:
     """A working sandbox over the directory `state`.
 
     `kind` is "auto", "namespaces" (an error when the kernel refuses them) or "plain". With `sudo`, a box's

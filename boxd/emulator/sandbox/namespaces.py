@@ -120,9 +120,7 @@ class NamespaceSandbox(base.Sandbox):
             raise
         if machine.failure is not None or not machine.alive:
             await machine.kill()
-            raise base.SandboxError(
-                machine.failure or f"the machine of box {hostname} ended while it started"
-            )
+            raise base.SandboxError(machine.failure or f"the machine of box {hostname} ended while it started")
         return machine
 
     async def delete(self, box: str) -> None:
@@ -209,9 +207,7 @@ class NamespaceMachine(base.Machine):
             stdout,
             stderr,
             exited,
-            lambda signal_number: self.channel.tell(
-                {"op": "signal", "process": number, "signal": signal_number}
-            ),
+            lambda signal_number: self.channel.tell({"op": "signal", "process": number, "signal": signal_number}),
             lambda: self.channel.tell({"op": "release", "process": number}),
             terminal,
         )
@@ -306,7 +302,5 @@ def _limits(privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
     if privileged and sudo:
         limits.append("with sudo, a box can read (but not change) files that only the host's root can read")
     if in_memory:
-        limits.append(
-            "the boxes' disks are in memory, because the state directory's file system takes no overlay"
-        )
+        limits.append("the boxes' disks are in memory, because the state directory's file system takes no overlay")
     return tuple(limits)

@@ -19,9 +19,7 @@ from .process import FdReader, FdWriter, Process, make_pipes, set_window_size
 
 # Runs in a session of its own: makes the terminal on descriptor 0 the controlling one, then becomes the
 # command.
-_TAKE_TERMINAL = (
-    "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
-)
+_TAKE_TERMINAL = "import fcntl,os,sys,termios;fcntl.ioctl(0,termios.TIOCSCTTY,0);os.execvp(sys.argv[1],sys.argv[1:])"
 
 
 class PlainSandbox(base.Sandbox):
@@ -41,8 +39,7 @@ class PlainSandbox(base.Sandbox):
             "a box is a directory, where commands start and which is their HOME; "
             "absolute paths in commands are the host's",
             "absolute paths in file transfers are below the box's directory, which commands do not know",
-            "processes that leave their session outlive their box, and all do "
-            "when the emulator is killed by SIGKILL",
+            "processes that leave their session outlive their box, and all do when the emulator is killed by SIGKILL",
             "boxes share the host's network, and fork copies the files of a box, not its running processes",
         )
 
