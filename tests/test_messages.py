@@ -6,118 +6,32 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from google.protobuf import descriptor_pool, message_factory
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boxd import messages
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
-
-from codegen.output import python_name  # noqa: E402
-from codegen.schema import Field, descriptor_set, load  # noqa: E402
-
-SCHEMA = load(ROOT)
-NAMES = sorted(SCHEMA.messages)
-WIDE = ["CreateVmRequest", "ExecChunk", "GetVmResponse", "ListVmsResponse", "SetOrgBackupsDefaultRequest"]
-"""Messages that between them have every kind of field, to be tried harder."""
-
-UNKNOWN = b"\x80\x7d\x05\x81\x7d12345678\x82\x7d\x03xyz\x85\x7d1234"
-"""Fields with the number 2000, one of each wire type: none of the contract's messages has it."""
-
-Plain = dict[str, Any]
-"""A message as a dict: absent fields are left out, and messages within are such dicts."""
-
-
-def _protobuf_classes() -> dict[str, Any]:
-    pool = descriptor_pool.DescriptorPool()
-    files = descriptor_set(ROOT).file
-    for file in files:
-        pool.AddSerializedFile(file.SerializeToString())
-    classes = message_factory.GetMessageClassesForFiles([file.name for file in files], pool)
-    return {name.rpartition(".")[2]: value for name, value in classes.items() if name.count(".") == 3}
-
-
-THEIRS = _protobuf_classes()
-
-EXTREMES: dict[str, tuple[Any, ...]] = {
-    "bool": (True,),
-    "bytes": (bytes(range(256)), b"\x00"),
-    "double": (-1.5, math.inf, -math.inf, 5e-324, 1.7976931348623157e308),
-    "int32": (-1, -(2**31), 2**31 - 1, 127, 128),
-    "int64": (-1, -(2**63), 2**63 - 1, 2**53 + 1),
-    "string": ("ü", "\U0001f680 日本語", "\x00", "x" * 300),
-    "uint32": (1, 2**32 - 1, 127, 128, 16384),
-    "uint64": (1, 2**64 - 1, 2**53 + 1),
-}
-"""Per kind of scalar, values that are easily encoded wrongly; none is the default."""
-
-SCALARS: dict[str, st.SearchStrategy[Any]] = {
-    "bool": st.booleans(),
-    "bytes": st.binary(max_size=40),
-    # A negative zero is left out: betterproto2 takes it for the default and does not send it.
-    "double": st.floats(allow_nan=False).map(lambda value: value + 0.0),
-    "int32": st.integers(-(2**31), 2**31 - 1),
-    "int64": st.integers(-(2**63), 2**63 - 1),
-    "string": st.text(max_size=40),
-    "uint32": st.integers(0, 2**32 - 1),
-    "uint64": st.integers(0, 2**64 - 1),
-}
-
-
-def plain(name: str, depth: int = 2) -> st.SearchStrategy[Plain]:
-    """Any message of a type."""
-    fields = SCHEMA.messages[name].fields
-    choices = {field.name: _values(field, depth) for field in fields}
-    return st.fixed_dictionaries({}, optional=choices).map(lambda value: _one_of_each_group(name, value))
-
-
-def _values(field: Field, depth: int) -> st.SearchStrategy[Any]:
-    if field.entry is not None:
-        key, value = field.entry
-        return st.dictionaries(_values(key, depth), _values(value, depth), max_size=3)
-    if field.message is None:
-        one = SCALARS[field.kind]
-    elif depth == 0:
-        one = st.just({})
-    else:
-        one = st.deferred(lambda: plain(field.message or "", depth - 1))
-    return st.lists(one, max_size=3) if field.repeated else one
-
-
-def _one_of_each_group(name: str, value: Plain) -> Plain:
-    """The message with no more than one field set of each oneof."""
-    groups = {field.name: field.oneof or field.name for field in SCHEMA.messages[name].fields}
-    last = {groups[field]: field for field in value}
-    return {field: value[field] for field in value if last[groups[field]] == field}
-
-
-def ours(name: str, value: Plain) -> Any:
-    """The plain message as one of our messages."""
-    return getattr(messages, name)(
-        **{python_name(field.name): _convert(field, value[field.name], ours) for field in _set(name, value)}
-    )
-
-
-def theirs(name: str, value: Plain) -> Any:
-    """The plain message as a message of the official runtime."""
-    return THEIRS[name](**{field.name: _convert(field, value[field.name], theirs) for field in _set(name, value)})
-
-
-def _set(name: str, value: Plain) -> list[Field]:
-    return [field for field in SCHEMA.messages[name].fields if field.name in value]
-
-
-def _convert(field: Field, value: Any, build: Callable[[str, Plain], Any]) -> Any:
-    if field.message is None:
-        return value
-    return [build(field.message, item) for item in value] if field.repeated else build(field.message, value)
+from tests.fixtures.contract import (
+    EXTREMES,
+    HARD,
+    NAMES,
+    QUICK,
+    ROOT,
+    SCHEMA,
+    THEIRS,
+    UNKNOWN,
+    WIDE,
+    Field,
+    Plain,
+    fields_of,
+    ours,
+    plain,
+    python_name,
+    theirs,
+    values_alone,
+)
 
 
 def check_both_ways(name: str, value: Plain) -> None:
@@ -125,7 +39,7 @@ def check_both_ways(name: str, value: Plain) -> None:
     assert THEIRS[name].FromString(bytes(mine)) == official
     parsed = type(mine).parse(official.SerializeToString())
     assert parsed == mine
-    for field in _set(name, value):
+    for field in fields_of(name, value):
         _check_presence(field, getattr(parsed, python_name(field.name)))
 
 
@@ -137,10 +51,6 @@ def _check_presence(field: Field, value: Any) -> None:
         assert type(value) is getattr(messages, field.message)
     else:
         assert type(value) is type(EXTREMES[field.kind][0])
-
-
-QUICK = settings(max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-HARD = settings(QUICK, max_examples=40)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -158,28 +68,18 @@ def test_round_trip_of_wide_messages(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_field_alone(name: str) -> None:
+def test_every_fieldvalues_alone(name: str) -> None:
     """Each field with each extreme value, and with its default, which only has an effect where there is presence."""
     check_both_ways(name, {})
     for field in SCHEMA.messages[name].fields:
-        for value in _alone(field):
+        for value in values_alone(field):
             check_both_ways(name, {field.name: value})
-
-
-def _alone(field: Field) -> list[Any]:
-    if field.entry is not None:
-        return [{}, {"": ""}, {"k": "v", "ключ": "", "": "v"}]
-    if field.message is not None:
-        values: list[Any] = [{}]
-    else:
-        values = [*EXTREMES[field.kind], type(EXTREMES[field.kind][0])()]
-    return [[], values, values + values] if field.repeated else values
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_fields_are_kept(name: str) -> None:
     """A newer server's fields do no harm, and are passed on by who parses and sends again."""
-    value = {field.name: _alone(field)[-1] for field in SCHEMA.messages[name].fields if field.oneof is None}
+    value = {field.name: values_alone(field)[-1] for field in SCHEMA.messages[name].fields if field.oneof is None}
     sent = theirs(name, value).SerializeToString()
     for raw in (sent + UNKNOWN, UNKNOWN + sent):
         parsed = getattr(messages, name).parse(raw)
