@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import functools
+import inspect
 import os
 import signal
 import sys
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.fixtures import servers
@@ -18,6 +21,8 @@ from tests.fixtures.servers import Server
 
 SECONDS = 60
 """How long a test may take. Most take a fraction of a second; the bound ends what hangs."""
+GRACE = 15
+"""Seconds in which an async test that took too long may end in order."""
 SLOW_SECONDS = 300 + float(os.environ.get("BOXD_TEST_IDLE_SECONDS", "0"))
 
 
@@ -26,10 +31,39 @@ class Hung(Exception):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    seconds = SLOW_SECONDS if item.get_closest_marker("slow") else SECONDS
-    with _bounded(seconds):
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    with _bounded(SECONDS):
         return (yield)  # type: ignore[misc]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    with _bounded(_seconds(item) + GRACE):
+        return (yield)  # type: ignore[misc]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    with _bounded(SECONDS):
+        return (yield)  # type: ignore[misc]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """An async test is cancelled in its loop: an exception from outside would leave the loop unusable."""
+    test = pyfuncitem.obj
+    if inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def bounded(*args: Any, **options: Any) -> None:
+            with anyio.fail_after(_seconds(pyfuncitem)):
+                await test(*args, **options)
+
+        pyfuncitem.obj = bounded
+
+
+def _seconds(item: pytest.Item) -> float:
+    return SLOW_SECONDS if item.get_closest_marker("slow") else SECONDS
 
 
 @contextlib.contextmanager
