@@ -18,8 +18,6 @@ from boxd.transport.method import Kind, Method
 from boxd.transport.retry import Replay
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from boxd.transport.channel import Channel
     from boxd.transport.connector import RequestStream, StreamSource
     from boxd.transport.runtime import Handle, Runtime, Signal
@@ -36,9 +34,7 @@ class Call(Generic[Req, Res]):
     with one, after the messages that came before it.
     """
 
-    def __init__(
-        self, channel: Channel, method: Method[Req, Res], deadline: Deadline | None, metadata: Metadata
-    ) -> None:
+    def __init__(self, channel: Channel, method: Method[Req, Res], deadline: Deadline | None, metadata: Metadata):
         self._channel = channel
         self._method = method
         self._deadline = deadline
@@ -141,9 +137,7 @@ class Call(Generic[Req, Res]):
     async def __aenter__(self) -> Call[Req, Res]:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         self.cancel()
 
     def __repr__(self) -> str:
