@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -189,11 +190,14 @@ class NamespaceMachine(base.Machine):
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._exits[number] = exited
         try:
-            answer, received = await _uninterrupted(reply)
+            answer, received = await _shielded(reply)
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["error"])
-        except BaseException:
+        except BaseException as error:
             self._exits.pop(number, None)
+            if isinstance(error, asyncio.CancelledError):
+                self.channel.tell({"op": "signal", "process": number, "signal": signal.SIGKILL})
+                self.channel.tell({"op": "release", "process": number})
             for fd in kept:
                 os.close(fd)
             raise
@@ -218,7 +222,11 @@ class NamespaceMachine(base.Machine):
 
     async def open_write(self, path: str) -> base.Upload:
         number, reply = self.channel.post({"op": "open-write", "path": path})
-        answer, fds = await _uninterrupted(reply)
+        try:
+            answer, fds = await _shielded(reply)
+        except asyncio.CancelledError:
+            self.channel.tell({"op": "abort", "upload": number})
+            raise
         if "errno" in answer:
             raise OSError(answer["errno"], answer["error"])
 
@@ -246,12 +254,11 @@ class NamespaceMachine(base.Machine):
             await _wait(self.gone)
 
 
-async def _uninterrupted(
-    reply: asyncio.Future[tuple[wire.Message, list[int]]],
-) -> tuple[wire.Message, list[int]]:
-    """A reply that takes effect in the box: when the caller is cancelled, undoing it is not left to chance.
+async def _shielded(reply: asyncio.Future[tuple[wire.Message, list[int]]]) -> tuple[wire.Message, list[int]]:
+    """A reply to a request that takes effect in the box.
 
-    The box answers within milliseconds, so the wait goes on to the end and the cancellation follows.
+    It does so even if the caller is cancelled while it waits. The caller then sends what undoes it: the box
+    handles requests one after the other, so this comes after the effect.
     """
     try:
         return await asyncio.shield(reply)
