@@ -164,6 +164,21 @@ async def test_close_ends_the_command_and_its_children(box: Any) -> None:
     assert await process.stdout.read() == b""
 
 
+async def test_commands_that_are_closed_as_they_start(box: Any) -> None:
+    """Whatever the server is about at that moment, nothing of them stays."""
+
+    async def close_early() -> None:
+        async with lasts_until(box) as (hold, released):
+            async with await sh(box, f"{hold}; sleep 600", stream=True):
+                await released.held()
+            await released()
+
+    for _ in range(4):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(close_early)
+
+
 async def test_leaving_the_block_ends_the_command(box: Any) -> None:
     async with lasts_until(box) as (hold, released):
 

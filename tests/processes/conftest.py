@@ -16,6 +16,12 @@ import boxd
 from tests.fixtures.servers import ROOT, Server
 
 SECONDS = 30
+# Warnings are errors, but for those that the programs are about: fork with threads, and streams that are left open.
+WARNINGS = [
+    *("-W", "error"),
+    *("-W", "ignore:This process:DeprecationWarning"),
+    *("-W", "ignore:Exec was left open:ResourceWarning"),
+]
 START = """
 import os, signal, sys, threading, time
 import boxd
@@ -43,16 +49,7 @@ class Programs:
     def start(self, code: str) -> subprocess.Popen[str]:
         """Start one that has `c` and `box`."""
         return subprocess.Popen(
-            [
-                sys.executable,
-                "-W",
-                "error",
-                "-W",
-                "ignore:This process:DeprecationWarning",
-                "-c",
-                START + textwrap.dedent(code),
-                self.box.id,
-            ],
+            [sys.executable, *WARNINGS, "-c", START + textwrap.dedent(code), self.box.id],
             cwd=ROOT,
             env={**os.environ, **self.server.environment},
             stdin=subprocess.PIPE,
