@@ -80,10 +80,19 @@ def test_cached_block_is_not_shared_with_its_users() -> None:
         headers.append((b"z", b"z"))
 
 
-def test_secrets_stay_out_of_the_log_of_hpack(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 254, 255, 300, 5_000, 20_000])
+@pytest.mark.parametrize("name", [b"authorization", b"cookie", b"proxy-authorization"])
+def test_secrets_stay_out_of_the_table_and_of_the_log_of_hpack(
+    name: bytes, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
-    headers: Headers = [(b":path", b"/shown"), (b"authorization", b"Bearer not-to-be-shown")]
-    block = HeaderEncoder().encode(headers)
+    secret = (b"not-to-be-shown" * (size // 15 + 1))[:size]
+    encoder, decoder = HeaderEncoder(), hpack.Decoder(max_header_list_size=1 << 20)
+    blocks = [encoder.encode([(b":path", b"/shown"), (name, secret), (b"x-a", b"1")]) for _ in range(3)]
     assert "/shown" in caplog.text
-    assert "not-to-be-shown" not in caplog.text
-    assert hpack.Decoder().decode(block, raw=True) == headers
+    assert "not-to-be" not in caplog.text
+    for block in blocks:
+        fields = decoder.decode(block, raw=True)
+        assert fields == [(b":path", b"/shown"), (b"x-a", b"1"), (name, secret)]
+        assert isinstance(fields[-1], hpack.NeverIndexedHeaderTuple)
+    assert len(decoder.header_table.dynamic_entries) == 2

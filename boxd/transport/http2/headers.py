@@ -24,8 +24,9 @@ _CONNECTION_HEADERS = frozenset((b"connection", b"keep-alive", b"proxy-connectio
 # Names seen and found good. A server uses few of them, so that the check is one look-up; bounded all the same.
 _KNOWN_NAMES: set[bytes] = set()
 _KNOWN_NAMES_LIMIT = 512
-#: Fields that never enter the table (RFC 7541 section 7.1.3), and so that hpack does not show in its log.
-_SECRET = frozenset((b"authorization", b"proxy-authorization", b"cookie"))
+#: Fields whose values are secret, by name; what a literal that is never indexed begins with for them: their number in
+#: the static table with a 4-bit prefix (RFC 7541 section 6.2.3 and appendix A).
+_SECRET = {b"authorization": b"\x1f\x08", b"cookie": b"\x1f\x11", b"proxy-authorization": b"\x1f\x22"}
 
 #: Blocks that a cache keeps; calls to one server need a handful.
 _CACHE_LIMIT = 128
@@ -42,13 +43,14 @@ class HeaderEncoder:
         self._blocks: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
 
     def encode(self, headers: Headers) -> bytes:
-        """The block of a header list. Secret fields, and those that are `hpack.NeverIndexedHeaderTuple`, stay out of
-        the table."""
+        """The block of a header list. Fields that are `hpack.NeverIndexedHeaderTuple` stay out of the table. So do
+        secret ones, which come last, and which hpack does not get to see: it logs what it encodes."""
         key = tuple(headers)
         block = self._blocks.get(key)
         if block is None:
             before = _TableState(self._encoder)
-            block = self._encoder.encode([_guarded(field) for field in headers])
+            block = self._encoder.encode([field for field in headers if field[0] not in _SECRET])
+            block += b"".join(_secret_field(*field) for field in headers if field[0] in _SECRET)
             _keep(self._blocks, key, block, block=block, changed=before.changed() or _resizes(block))
         return block
 
@@ -58,8 +60,18 @@ class HeaderEncoder:
         self._blocks.clear()
 
 
-def _guarded(field: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    return hpack.NeverIndexedHeaderTuple(*field) if field[0] in _SECRET else field
+def _secret_field(name: bytes, value: bytes) -> bytes:
+    """A field as a literal that is never indexed, its value as it is (RFC 7541 sections 5.2 and 6.2.3)."""
+    rest = len(value)
+    if rest < 127:
+        return b"%b%c%b" % (_SECRET[name], rest, value)
+    size = bytearray((127,))
+    rest -= 127
+    while rest >= 128:
+        size.append(rest & 127 | 128)
+        rest >>= 7
+    size.append(rest)
+    return _SECRET[name] + bytes(size) + value
 
 
 class _TableState:
