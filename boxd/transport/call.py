@@ -107,7 +107,7 @@ class Call(Generic[Req, Res]):
     @property
     def running(self) -> bool:
         """True from the opening of the call to its end; messages may still wait to be taken after it."""
-        return self._runtime is not None and not self._ended
+        return self._runtime is not None and not self._ended and self._runtime.alive
 
     def cancel(self) -> None:
         """End the call from this side, on the server too (RST_STREAM with CANCEL). Messages not taken yet are dropped,

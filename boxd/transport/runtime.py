@@ -50,7 +50,7 @@ class Runtime(Protocol):
 
     @property
     def alive(self) -> bool:
-        """False once the loop is over and nothing of it can run again."""
+        """False once the loop is over and nothing of it can run again, also in a process forked from its own."""
 
     def is_current(self) -> bool:
         """True when called from a task of this loop."""
@@ -101,7 +101,7 @@ class AsyncioRuntime:
 
     @property
     def alive(self) -> bool:
-        return not self._loop.is_closed()
+        return not self._loop.is_closed() and os.getpid() == self._process
 
     def is_current(self) -> bool:
         return asyncio._get_running_loop() is self._loop
