@@ -18,6 +18,7 @@ import pytest
 
 from tests.fixtures import servers
 from tests.fixtures.servers import Server
+from tests.transport.matrix.report import MatrixReport
 
 SECONDS = 60
 """How long a test may take. Most take a fraction of a second; the bound ends what hangs."""
@@ -28,6 +29,10 @@ SLOW_SECONDS = 300 + float(os.environ.get("BOXD_TEST_IDLE_SECONDS", "0"))
 
 class Hung(Exception):
     """A test took too long."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(MatrixReport())
 
 
 @pytest.hookimpl(wrapper=True)
