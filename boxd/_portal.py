@@ -5,14 +5,16 @@ of its own (a notebook). A forked child starts afresh."""
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import contextvars
 import os
 import sys
 import threading
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -24,6 +26,8 @@ class Portal:
     """A background event loop, and the way into it."""
 
     def __init__(self) -> None:
+        import asyncio
+
         self._loop = asyncio.new_event_loop()
         self._ended = False
         self._thread = threading.Thread(target=self._main, name="boxd", daemon=True)
@@ -65,6 +69,8 @@ class Portal:
             self._thread.join(GRACE)
 
     def _main(self) -> None:
+        import asyncio
+
         loop = self._loop
         asyncio.set_event_loop(loop)
         try:

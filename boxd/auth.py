@@ -12,7 +12,6 @@ import math
 import random
 import time
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
@@ -341,6 +340,8 @@ def _retry_after(value: str | None) -> float:
 def _parse_date(text: str | None) -> float | None:
     """An HTTP date in seconds since 1970, or None."""
     try:
+        from email.utils import parsedate_to_datetime
+
         return parsedate_to_datetime(text or "").timestamp()
     except (TypeError, ValueError, OverflowError):
         return None

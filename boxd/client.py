@@ -1,18 +1,19 @@
-"""The client: configuration, credentials, and the services that share them."""
+"""The client: configuration, credentials, and the services that share them.
+
+Imports next to nothing: what a client needs is loaded when one is made, and what a call needs with the call.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from boxd.auth import KeyExchange, TokenSource
-from boxd.config import Settings
-from boxd.resources._base import Credentials, Session
-from boxd.types import ConfigResult, WhoamiResult
-
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from boxd.config import Settings
+    from boxd.resources._base import Credentials
     from boxd.resources.boxes import BoxService
+    from boxd.types import ConfigResult, WhoamiResult
 
 
 class Compute:
@@ -50,6 +51,9 @@ class Compute:
 
         Raises `AuthenticationError` without any credential, `ValueError` for a malformed URL.
         """
+        from boxd.config import Settings
+        from boxd.resources._base import Session
+
         settings = Settings.resolve(api_key=api_key, token=token, api_url=api_url, exchange_url=exchange_url, org=org)
         self._session = Session(settings, _credentials(settings))
         self._box: BoxService | None = None
@@ -67,6 +71,7 @@ class Compute:
         """Who the credential belongs to. RPC: Whoami."""
         from boxd import methods
         from boxd.messages.identity import WhoamiRequest
+        from boxd.types import WhoamiResult
 
         response = await self._session.unary(methods.Whoami, WhoamiRequest())
         return WhoamiResult(
@@ -79,6 +84,7 @@ class Compute:
         """What the service says about itself. RPC: GetConfig."""
         from boxd import methods
         from boxd.messages.identity import GetConfigRequest
+        from boxd.types import ConfigResult
 
         response = await self._session.unary(methods.GetConfig, GetConfigRequest())
         return ConfigResult(default_image=response.default_image, zone=response.zone)
@@ -105,6 +111,8 @@ class Compute:
 
 
 def _credentials(settings: Settings) -> Credentials:
+    from boxd.auth import KeyExchange, TokenSource
+
     if settings.token is not None:
         return TokenSource(settings.token)
     assert settings.api_key is not None

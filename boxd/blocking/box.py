@@ -7,12 +7,11 @@ import os
 from typing import Literal, TYPE_CHECKING, overload
 
 from boxd._blocking import Blocking, run
-from boxd.blocking.logs import LogStream
-from boxd.blocking.process import ExecProcess
 from boxd.resources import box as _aio
-from boxd.resources.process import ExecProcess as _AsyncExecProcess
 
 if TYPE_CHECKING:
+    from boxd.blocking.logs import LogStream
+    from boxd.blocking.process import ExecProcess
     from boxd.types import ExecResult, Proxy, ResumeResult, SuspendResult
     from collections.abc import Mapping
 
@@ -234,6 +233,9 @@ class Box(Blocking["_aio.Box"]):
         no exit status comes, all with the output so far in `stdout` and `stderr`; `ValueError` for options that
         exclude each other. A status other than 0 is no error: see `ExecResult.exit_code`.
         """
+        from boxd.blocking.process import ExecProcess
+        from boxd.resources.process import ExecProcess as _AsyncExecProcess
+
         return ExecProcess._wrap(found) if isinstance(found := run(self._async.exec(*args, stream=stream, interactive=interactive, pty=pty, timeout=timeout, env=env, close_stdin=close_stdin, cols=cols, rows=rows, text=text)), _AsyncExecProcess) else found
 
     def write_file(self, source: bytes | str | os.PathLike[str], dest: str) -> None:
@@ -274,4 +276,6 @@ class Box(Blocking["_aio.Box"]):
         """The machine's console output as an iterator of `bytes`; with `follow` it goes on with what is to come.
         The call begins with the first piece and ends with the iterator's `close`. RPC: StreamLogs.
         """
+        from boxd.blocking.logs import LogStream
+
         return LogStream._wrap(self._async.stream_logs(follow))

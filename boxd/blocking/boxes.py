@@ -7,10 +7,10 @@ import builtins
 from typing import TYPE_CHECKING
 
 from boxd._blocking import Blocking, run, unwrap
-from boxd.blocking.box import Box
 from boxd.resources import boxes as _aio
 
 if TYPE_CHECKING:
+    from boxd.blocking.box import Box
     from boxd.types import BoxConfig, OrgSummary
 
 
@@ -35,10 +35,14 @@ class BoxService(Blocking["_aio.BoxService"]):
         Raises `InvalidArgumentError` for a bad or taken name, `QuotaExceededError`, and `ValueError` for a bad
         size.
         """
+        from boxd.blocking.box import Box
+
         return Box._wrap(run(self._async.create(name, image, config, org, shared)))
 
     def list(self, org: str | None = None) -> builtins.list[Box]:
         """The machines of an organization (None: the client's; empty: personal). RPC: ListVms."""
+        from boxd.blocking.box import Box
+
         return [Box._wrap(one) for one in run(self._async.list(org))]
 
     def get(self, id_or_name: str, org: str | None = None) -> Box:
@@ -46,6 +50,8 @@ class BoxService(Blocking["_aio.BoxService"]):
 
         `org` is where a name is looked for. Raises `NotFoundError`.
         """
+        from boxd.blocking.box import Box
+
         return Box._wrap(run(self._async.get(id_or_name, org)))
 
     def fork(self, source: Box | str, name: str | None = None, config: BoxConfig | None = None) -> Box:
@@ -57,6 +63,8 @@ class BoxService(Blocking["_aio.BoxService"]):
 
         Raises `NotFoundError`, `InvalidArgumentError` for a taken name, and `QuotaExceededError`.
         """
+        from boxd.blocking.box import Box
+
         return Box._wrap(run(self._async.fork(unwrap(source), name, config)))
 
     def list_orgs(self) -> builtins.list[OrgSummary]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from boxd import client as _aio
 from boxd._blocking import Blocking, run
-from boxd.blocking.boxes import BoxService
 
 if TYPE_CHECKING:
+    from boxd.blocking.boxes import BoxService
     from boxd.types import ConfigResult, WhoamiResult
     from types import TracebackType
 
@@ -56,6 +56,8 @@ class Compute(Blocking["_aio.Compute"]):
     @property
     def box(self) -> BoxService:
         """Machines."""
+        from boxd.blocking.boxes import BoxService
+
         return BoxService._wrap(self._async.box)
 
     def whoami(self) -> WhoamiResult:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._quick_import import prepare
+
 if TYPE_CHECKING:
     from .api_key import *  # noqa: F403
     from .backup import *  # noqa: F403
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from .vm_lifecycle import *  # noqa: F403
     from .vm_settings import *  # noqa: F403
     from .vm_sharing import *  # noqa: F403
+
+prepare()
 
 _MODULES = {
     "api_key": (

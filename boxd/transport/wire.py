@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
-from anyio.abc import ByteStream
+
+if TYPE_CHECKING:
+    from anyio.abc import ByteStream
 
 #: Large reads: asyncio hands over up to 256 KiB at once, and each read has its price.
 READ_SIZE = 1 << 18

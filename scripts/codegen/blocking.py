@@ -7,6 +7,7 @@ docstrings and forward to the async object. What cannot be derived is refused, w
 from __future__ import annotations
 
 import ast
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,12 +99,10 @@ def _imports(module: Module, homes: dict[str, Module], used: set[str]) -> list[s
     at_run_time = [f"from boxd._blocking import {', '.join(shared)}\n"]
     package, _, stem = module.name.rpartition(".")
     at_run_time.append(f"from {package} import {stem} as _aio\n")
-    told_apart = sorted(name for name in homes if f"_Async{name}" in used)
-    at_run_time += [f"from {homes[name].name} import {name} as _Async{name}\n" for name in told_apart]
+    hints: list[str] = []
     for twin in sorted({homes[name].twin for name in used if name in homes and homes[name] is not module}):
         names = sorted(name for name in used if name in homes and homes[name].twin == twin)
-        at_run_time.append(f"from {twin} import {', '.join(names)}\n")
-    hints: list[str] = []
+        hints.append(f"    from {twin} import {', '.join(names)}\n")
     plain: list[str] = []
     for line, names in _source_imports(module.tree):
         wanted = [name for name in names if name in used and name not in homes and name != "TYPE_CHECKING"]
@@ -178,7 +177,19 @@ class _Twin:
         decorators = "".join(f"    @{ast.unparse(one)}\n" for one in node.decorator_list)
         if any(ast.unparse(one) == "overload" for one in node.decorator_list):
             return f"\n{decorators}{self._signature(node)} ...\n"
-        return f"\n{decorators}{self._signature(node)}\n{_docstring(node, '        ')}{self._body(node)}"
+        body = self._body(node)
+        return f"\n{decorators}{self._signature(node)}\n{_docstring(node, '        ')}{self._neighbours(body)}{body}"
+
+    def _neighbours(self, body: str) -> str:
+        """Imports of what a method needs of other modules, in the method: a program loads only what it uses."""
+        names = {node.id for node in ast.walk(ast.parse(textwrap.dedent(body))) if isinstance(node, ast.Name)}
+        lines = []
+        for name, home in self._homes.items():
+            if f"_Async{name}" in names:
+                lines.append(f"        from {home.name} import {name} as _Async{name}\n")
+            if name in names and home is not self._module:
+                lines.append(f"        from {home.twin} import {name}\n")
+        return "".join([*sorted(lines), "\n"] if lines else [])
 
     def _signature(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
         name = _RENAMED.get(node.name, node.name)

@@ -10,7 +10,7 @@ from codegen.output import WIDTH, docstring, header, python_name
 from codegen.schema import Field, Message, Module, Schema, SchemaError, load
 
 FOLDER = "boxd/messages"
-WRITTEN_BY_HAND = (f"{FOLDER}/_message.py", f"{FOLDER}/_wire.py")
+WRITTEN_BY_HAND = tuple(f"{FOLDER}/{name}.py" for name in ("_message", "_quick_import", "_wire"))
 
 DEFAULTS = {
     "bool": ("bool", "False"),
@@ -262,8 +262,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ._quick_import import prepare
+
 if TYPE_CHECKING:
 {stars}
+prepare()
+
 _MODULES = {{
 {rows}}}
 _HOMES = {{name: module for module, names in _MODULES.items() for name in names.split()}}
