@@ -11,6 +11,7 @@ import pytest
 
 import boxd
 import boxd.aio
+from boxd._blocking import Blocking
 
 CLASSES = [name for name in boxd.__all__ if inspect.isclass(getattr(boxd, name))]
 TWINS = [name for name in CLASSES if getattr(boxd, name) is not getattr(boxd.aio, name)]
@@ -84,9 +85,10 @@ VALUES = {
 
 
 def members(cls: type) -> dict[str, Any]:
-    """What a class has of its own that is public, and its special methods but those that all objects have."""
+    """What a class and its bases have that is public, and its special methods but those that all objects have."""
     found = {}
-    for name, value in vars(cls).items():
+    written = [base for base in reversed(cls.__mro__) if base.__module__.startswith("boxd.") and base is not Blocking]
+    for name, value in (pair for base in written for pair in vars(base).items()):
         if name in SPECIAL or name in SPECIAL.values() or name == "__init__" or not name.startswith("_"):
             found[SPECIAL.get(name, name)] = value
     return found

@@ -12,8 +12,8 @@ from boxd.resources import box as _aio
 if TYPE_CHECKING:
     from boxd.blocking.logs import LogStream
     from boxd.blocking.process import ExecProcess
-    from boxd.types import ExecResult, Proxy, ResumeResult, SuspendResult
-    from collections.abc import Mapping
+    from boxd.types import ExecResult, Proxy, ResizeResult, ResumeResult, SuspendResult
+    from collections.abc import Iterable, Mapping
 
 
 class Box(Blocking["_aio.Box"]):
@@ -89,6 +89,40 @@ class Box(Blocking["_aio.Box"]):
         """Its public SSH port; known after `get`, once it is allocated."""
         return self._async.ssh_port
 
+    @property
+    def auto_hibernate_timeout_secs(self) -> int | None:
+        """Seconds without traffic after which it is hibernated, 0 for never; known after `get`. Older servers do not
+        tell, which is a 0 too.
+        """
+        return self._async.auto_hibernate_timeout_secs
+
+    @property
+    def vcpu(self) -> int | None:
+        """Its number of virtual CPUs; known after `get` and `resize`, from newer servers."""
+        return self._async.vcpu
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """The size of its memory in bytes; known after `get` and `resize`, from newer servers."""
+        return self._async.memory_bytes
+
+    @property
+    def created_at(self) -> int | None:
+        """When it was made, in seconds since 1970; known after `get`, from newer servers."""
+        return self._async.created_at
+
+    @property
+    def delete_at_ms(self) -> int | None:
+        """When it is to be destroyed, in milliseconds since 1970; known after `get` and `delete_after`. None where no
+        time is set.
+        """
+        return self._async.delete_at_ms
+
+    @property
+    def labels(self) -> dict[str, str] | None:
+        """Its labels, as a copy; known after `get`, `list` and `update_labels`. Servers without labels give none."""
+        return self._async.labels
+
     def start(self) -> None:
         """Start the machine from its disk. RPC: StartVm."""
         run(self._async.start())
@@ -112,6 +146,64 @@ class Box(Blocking["_aio.Box"]):
     def resume(self) -> ResumeResult:
         """Let a suspended machine go on. A command does so too. RPC: ResumeVm."""
         return run(self._async.resume())
+
+    def hibernate(self) -> None:
+        """Write the machine's memory to disk and let go of it: longer to come back from than `suspend`, and cheaper to
+        stay in. Raises `UnsupportedError` on an older server. RPC: HibernateVm.
+        """
+        run(self._async.hibernate())
+
+    def wake(self) -> None:
+        """Let a hibernated machine go on. A command does so too. Raises `UnsupportedError` on an older server.
+        RPC: WakeVm.
+        """
+        run(self._async.wake())
+
+    def rename(self, name: str) -> None:
+        """Give the machine another name, and so another address on the web. Raises `InvalidArgumentError` for a bad or
+        taken name. RPC: RenameVm.
+        """
+        run(self._async.rename(name))
+
+    def resize(self, vcpu: int = 0, memory: str | int = '') -> ResizeResult:
+        """Change the number of CPUs, the size of the memory (`"8G"`, or an int of bytes), or both; what is left out
+        stays. The machine may be rebooted for it: the result tells.
+
+        Raises `ValueError` where nothing is to change and for a bad size, `QuotaExceededError` above what is allowed,
+        and `UnsupportedError` on an older server. RPC: ResizeVm.
+        """
+        return run(self._async.resize(vcpu, memory))
+
+    def update_labels(
+        self,
+        labels: Mapping[str, str] | None = None,
+        remove: Iterable[str] = (),
+        replace: bool = False,
+    ) -> dict[str, str]:
+        """Set `labels`, take away those named in `remove`, and return all the machine then has. With `replace`,
+        `labels` are all it has afterwards. Raises `UnsupportedError` on an older server. RPC: UpdateVmLabels.
+        """
+        return run(self._async.update_labels(labels, remove, replace))
+
+    def set_auto_suspend(self, timeout: int) -> None:
+        """Suspend the machine after `timeout` seconds without network traffic; 0 for never.
+        RPC: SetAutoSuspendTimeout.
+        """
+        run(self._async.set_auto_suspend(timeout))
+
+    def set_auto_hibernate(self, timeout: int) -> None:
+        """Hibernate the machine after `timeout` seconds without network traffic; 0 for never.
+        RPC: SetAutoHibernateTimeout.
+        """
+        run(self._async.set_auto_hibernate(timeout))
+
+    def delete_after(self, seconds: int = 0, cron: str = '') -> int | None:
+        """Destroy the machine `seconds` from now, or the next time that the cron expression `cron` fits; with neither,
+        no longer. Returns the time in milliseconds since 1970, None where there is none.
+
+        Raises `ValueError` where both are given, and `UnsupportedError` on an older server. RPC: SetDeleteAfter.
+        """
+        return run(self._async.delete_after(seconds, cron))
 
     def share(self) -> None:
         """Let everybody in the machine's organization see it. RPC: ShareVm."""

@@ -49,7 +49,8 @@ class Module:
     """One async module."""
 
     path: str
-    tree: ast.Module
+    trees: tuple[ast.Module, ...]
+    """Its own tree, and those of the modules that its classes' bases are in."""
     classes: tuple[ast.ClassDef, ...]
 
     @property
@@ -74,49 +75,79 @@ def generate(root: Path) -> dict[str, str]:
 
 def _load(root: Path, path: str) -> Module:
     tree = ast.parse((root / path).read_text(), path)
-    classes = tuple(node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_"))
-    return Module(path, tree, tuple(cls for cls in classes if not cls.decorator_list))
+    trees = [tree]
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    classes = [cls for cls in classes if not cls.decorator_list]
+    for cls in classes:
+        cls.body = _members(root, tree, cls, trees)
+    return Module(path, tuple(trees), tuple(classes))
+
+
+def _members(root: Path, tree: ast.Module, cls: ast.ClassDef, trees: list[ast.Module]) -> list[ast.stmt]:
+    """The body of a class after those of its bases, which are classes imported from other modules of the package. The
+    trees of these modules are added to `trees`."""
+    body = list(cls.body)
+    for base in reversed(cls.bases):
+        home = next((line for line, names in _source_imports(tree) if ast.unparse(base) in names), "")
+        if not home.startswith("boxd.resources."):
+            raise SurfaceError(f"{cls.name}: the base {ast.unparse(base)} is not imported from boxd.resources")
+        other = ast.parse((root / f"{home.replace('.', '/')}.py").read_text(), home)
+        trees.append(other)
+        found = next(node for node in other.body if isinstance(node, ast.ClassDef) and node.name == ast.unparse(base))
+        own = {node.name for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        inherited = _members(root, other, found, trees)[1:]  # Without the docstring.
+        kept = [node for node in inherited if getattr(node, "name", None) not in own]
+        body = [body[0], *kept, *body[1:]]
+    return body
 
 
 def _module(module: Module, homes: dict[str, Module]) -> str:
     body = "\n\n".join(_Twin(module, cls, homes).text() for cls in module.classes)
-    used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
-    used |= {node.value for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Constant) and node.value in homes}
     lines = [
         header(module.path),
         f'"""The blocking twins of `{module.name}`."""\n\n',
         "from __future__ import annotations\n\n",
-        *_imports(module, homes, used),
+        *_imports(module, homes, ast.parse(body)),
         "\n\n",
         body,
     ]
     return "".join(lines)
 
 
-def _imports(module: Module, homes: dict[str, Module], used: set[str]) -> list[str]:
+def _imports(module: Module, homes: dict[str, Module], body: ast.Module) -> list[str]:
     """The imports of a generated module: its base, its async module, its neighbours, and the names in signatures."""
+    used = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)}
+    used |= {node.value for node in ast.walk(body) if isinstance(node, ast.Constant) and node.value in homes}
     shared = [name for name in ("Blocking", "run", "unwrap") if name in used]
     at_run_time = [f"from boxd._blocking import {', '.join(shared)}\n"]
     package, _, stem = module.name.rpartition(".")
     at_run_time.append(f"from {package} import {stem} as _aio\n")
-    hints: list[str] = []
-    for twin in sorted({homes[name].twin for name in used if name in homes and homes[name] is not module}):
-        names = sorted(name for name in used if name in homes and homes[name].twin == twin)
-        hints.append(f"    from {twin} import {', '.join(names)}\n")
-    plain: list[str] = []
-    for line, names in _source_imports(module.tree):
-        wanted = [name for name in names if name in used and name not in homes and name != "TYPE_CHECKING"]
-        if not wanted:
-            continue
-        if line == "typing":
-            plain.append(f"from typing import {', '.join(sorted({*wanted, 'TYPE_CHECKING'}))}\n")
-        elif line != "__future__":
-            hints.append(f"    from {line} import {', '.join(sorted(set(wanted)))}\n")
-    if hints and not plain:
-        plain.append("from typing import TYPE_CHECKING\n")
-    modules = [f"import {name}\n" for name in sorted(_imported_modules(module.tree) & used)]
-    out = [*modules, *plain, "\n", *sorted(at_run_time)]
-    return out + (["\nif TYPE_CHECKING:\n", *sorted(hints)] if hints else [])
+    sources = {
+        name: line
+        for tree in module.trees
+        for line, names in _source_imports(tree)
+        for name in names
+        if name in used and name not in homes and name != "TYPE_CHECKING" and line != "__future__"
+    }
+    typing = sorted(name for name, line in sources.items() if line == "typing")
+    hints = {name: line for name, line in sources.items() if line != "typing"}
+    hints |= {name: homes[name].twin for name in homes if name in used and homes[name] is not module}
+    if hints:
+        typing = sorted({*typing, "TYPE_CHECKING"})
+    plainly = {name for tree in module.trees for name in _imported_modules(tree)}
+    out = [f"import {name}\n" for name in sorted(plainly & used)]
+    out += [f"from typing import {', '.join(typing)}\n"] if typing else []
+    out += ["\n", *sorted(at_run_time)]
+    return out + (["\nif TYPE_CHECKING:\n", *(f"    {line}" for line in _from_imports(hints))] if hints else [])
+
+
+def _from_imports(homes: dict[str, str]) -> list[str]:
+    """A line for each module that names come from."""
+    lines = []
+    for home in sorted(set(homes.values())):
+        names = sorted(name for name in homes if homes[name] == home)
+        lines.append(f"from {home} import {', '.join(names)}\n")
+    return lines
 
 
 def _source_imports(tree: ast.Module) -> list[tuple[str, list[str]]]:

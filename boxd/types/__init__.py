@@ -122,6 +122,18 @@ class ResumeResult:
 
 
 @dataclass(frozen=True)
+class ResizeResult:
+    """How a resize went."""
+
+    vcpu: int
+    """The number of virtual CPUs now."""
+    memory_bytes: int
+    """The size of the memory now."""
+    rebooted: bool
+    """Whether the machine was rebooted for it."""
+
+
+@dataclass(frozen=True)
 class OrgSummary:
     """An organization that the caller belongs to."""
 
