@@ -105,7 +105,7 @@ class MessageTooLarge(RpcError):
 
 
 class HeadersTooLarge(RpcError):
-    """The metadata of a call is more than the server takes."""
+    """The metadata of a call is more than the server takes, or that of the response more than this client does."""
 
     default_code = StatusCode.RESOURCE_EXHAUSTED
 

@@ -11,6 +11,7 @@ from boxd.transport.errors import (
     ConnectionLost,
     DeadlineExceeded,
     DecodeFailed,
+    HeadersTooLarge,
     NotHttp2,
     ProtocolViolation,
     RpcError,
@@ -66,4 +67,4 @@ def error_from_failure(failure: StreamFailure) -> RpcError:
         return NotHttp2(text, unprocessed=True)
     if kind == "lost" or unprocessed:  # What was never written cannot be what the server broke the rules on.
         return ConnectionLost(text, unprocessed=unprocessed)
-    return ProtocolViolation(text)
+    return (HeadersTooLarge if kind == "headers" else ProtocolViolation)(text)

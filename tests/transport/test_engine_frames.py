@@ -88,17 +88,33 @@ def test_r62_what_is_no_frame_is_no_http2(first: bytes) -> None:
     assert repr(first[:32]) in call.failure.message
 
 
-@pytest.mark.parametrize("cut", range(1, 24))
-def test_r62_http1_answer_is_told_at_once(cut: int) -> None:
+@pytest.mark.parametrize("cut", range(1, 27))
+@pytest.mark.parametrize("ends", [False, True], ids=["continues", "ends"])
+def test_r62_http1_answer_is_told_with_its_status_line(cut: int, ends: bool) -> None:
+    """As soon as that is complete, however it is cut, and without more of the answer."""
     peer = RawPeer(greet=False)
     call = peer.request()
-    answer = b"HTTP/1.1 400 Bad Request\r\n\r\n"
+    answer = b"HTTP/1.1 400 Bad Request\r\n"
     peer.feed(answer[:cut])
-    assert (call.failure is not None) == (cut >= 5)
-    peer.feed(answer[cut:])
+    assert (call.failure is not None) == (cut == len(answer))
+    if ends:
+        peer.engine.lost("the server closed the connection")
+    else:
+        peer.feed(answer[cut:])
+    assert call.failure is not None
+    assert call.failure.kind == ("not-http2" if cut >= 5 or not ends else "lost")
+    if not ends:
+        assert "400 Bad Request" in call.failure.message
+
+
+def test_r62_status_line_without_end() -> None:
+    peer = RawPeer(greet=False)
+    call = peer.request()
+    peer.feed(b"HTTP/")
+    for _ in range(300):
+        peer.feed(b"1")
     assert call.failure is not None
     assert call.failure.kind == "not-http2"
-    assert "HTTP/" in call.failure.message
 
 
 def test_r47_every_settings_is_acknowledged() -> None:

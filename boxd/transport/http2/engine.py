@@ -134,7 +134,11 @@ class ClientEngine:
 
     def lost(self, message: str, cause: BaseException | None = None) -> None:
         """The connection ended under us. Every open stream fails."""
-        self._receiver.end_of_file()
+        if self.failure is None:
+            try:
+                self._receiver.end_of_file()
+            except ConnectionFault as fault:
+                self._fault(fault)
         self._end(StreamFailure("lost", ErrorCode.NO_ERROR, message, cause=cause))
 
     def close(self) -> None:
@@ -356,11 +360,10 @@ class ClientEngine:
             self._fail(stream, replace(failure, unprocessed=True))
 
     def _fault(self, fault: ConnectionFault) -> None:
+        self._end(StreamFailure(fault.kind, fault.code, fault.message))
         if isinstance(fault, NotHTTP2Fault):
-            self._end(StreamFailure("not-http2", fault.code, fault.message))
             self.outbound.last_words(b"")
         else:
-            self._end(StreamFailure("protocol", fault.code, fault.message))
             self.outbound.last_words(goaway_frame(0, fault.code, fault.message.encode()[:128]))
 
     def _apply(self, name: int, value: int) -> None:

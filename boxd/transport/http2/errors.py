@@ -10,6 +10,9 @@ from boxd.transport.http2.codes import ErrorCode, error_name
 class ConnectionFault(Exception):
     """The connection cannot go on (RFC 9113 section 5.4.1). `code` is what the GOAWAY says to the peer."""
 
+    #: The kind of the `StreamFailure` that its streams get.
+    kind = "protocol"
+
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
@@ -28,8 +31,19 @@ class StreamFault(Exception):
 class NotHTTP2Fault(ConnectionFault):
     """The peer answered in another protocol; the message quotes the beginning of its answer."""
 
+    kind = "not-http2"
+
     def __init__(self, message: str) -> None:
         super().__init__(ErrorCode.PROTOCOL_ERROR, message)
+
+
+class HeaderListFault(ConnectionFault):
+    """The peer sent a header list larger than this side announced to take."""
+
+    kind = "headers"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.ENHANCE_YOUR_CALM, message)
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,9 @@ class StreamFailure:
 
     kind: str
     """`reset`: the peer's RST_STREAM; `goaway`: the peer will not process it; `lost`: the connection ended;
-    `closed`: this side closed it; `protocol`: the peer broke HTTP/2; `not-http2`: the peer does not speak it;
-    `connect`, `tls`: there is no connection, where each stream makes its own (HTTP/1.1)."""
+    `closed`: this side closed it; `protocol`: the peer broke HTTP/2; `headers`: its header list is too large;
+    `not-http2`: the peer does not speak it; `connect`, `tls`: there is no connection, where each stream makes its own
+    (HTTP/1.1)."""
     code: int
     """The HTTP/2 error code."""
     message: str

@@ -9,7 +9,7 @@ import hpack
 from hpack.exceptions import OversizedHeaderListError
 
 from boxd.transport.http2.codes import ErrorCode
-from boxd.transport.http2.errors import ConnectionFault, StreamFault
+from boxd.transport.http2.errors import ConnectionFault, HeaderListFault, StreamFault
 from boxd.transport.http2.stream import Headers
 
 #: More pieces than this in one header block is an attack, not a response.
@@ -149,7 +149,7 @@ class HeaderBlockReader:
         try:
             return [(name, value) for name, value in self._decoder.decode(block, raw=True)]
         except OversizedHeaderListError as exc:
-            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "the server's header list is too large") from exc
+            raise HeaderListFault("the server's header list is larger than this client takes") from exc
         except hpack.HPACKError as exc:
             raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, f"a header block cannot be decoded: {exc}") from exc
         except (IndexError, ValueError, UnicodeDecodeError) as exc:

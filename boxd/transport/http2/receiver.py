@@ -71,6 +71,9 @@ class Receiver:
         if self._body_left:
             position = min(self._body_left, size)
             self._deliver(data[:position])
+        elif not self._engine.established and _is_cut_status_line(data):
+            self._buffer = data
+            return
         while size - position >= HEADER_SIZE:
             high, low, kind, flags, stream_id = FRAME_HEADER.unpack_from(data, position)
             length = high << 8 | low
@@ -87,11 +90,11 @@ class Receiver:
             self._frame(kind, flags, stream_id, data[start:position])
         if position < size:
             self._buffer = data[position:]
-            if not self._engine.established:
-                _check_first_bytes(self._buffer)
 
     def end_of_file(self) -> None:
         """Nothing more comes. A frame that was cut off is dropped."""
+        if not self._engine.established:
+            _check_first_bytes(self._buffer)
         self._buffer = b""
 
     # -- DATA
@@ -279,8 +282,13 @@ def _unpad(payload: bytes) -> bytes:
     return payload[1 : len(payload) - payload[0]]
 
 
+def _is_cut_status_line(data: bytes) -> bool:
+    """True for the beginning of an HTTP/1.x answer that does not say yet with which status."""
+    return data.startswith(b"HTTP/") and len(data) < 256 and b"\n" not in data
+
+
 def _check_first_bytes(data: bytes) -> None:
     """Tell at once when the peer answers in HTTP/1.x: its text reads as the header of a huge frame."""
-    if data.startswith(b"HTTP/"[: len(data)]) and len(data) >= 5:
+    if data.startswith(b"HTTP/"):
         line = data[:256].split(b"\r\n", 1)[0].split(b"\n", 1)[0].decode("latin-1")
         raise NotHTTP2Fault(f"the server does not speak HTTP/2 here: it answered {line!r}")

@@ -14,8 +14,7 @@ class MatrixReport:
 
     def __init__(self) -> None:
         self._rows: dict[str, set[int]] = {}
-        self._passed: Counter[int] = Counter()
-        self._bad: dict[int, set[str]] = {}
+        self._passed: dict[str, bool] = {}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         for item in items:
@@ -26,20 +25,20 @@ class MatrixReport:
                 self._rows[item.nodeid] = rows
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        for row in self._rows.get(report.nodeid, ()):
-            if report.failed:
-                self._bad.setdefault(row, set()).add(report.nodeid)
-            elif report.when == "call" and report.passed:
-                self._passed[row] += 1
+        if report.nodeid in self._rows and (report.failed or (report.when == "call" and report.passed)):
+            self._passed[report.nodeid] = report.passed and self._passed.get(report.nodeid, True)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """The table, when tests of more than a row ran."""
-        if len(self._passed.keys() | self._bad.keys()) < 2:
+        counts = {number: Counter[bool]() for number in ROWS}
+        for test, passed in self._passed.items():
+            for number in self._rows[test]:
+                counts[number][passed] += 1
+        if sum(map(bool, counts.values())) < 2:
             return
         terminalreporter.section("fault matrix")
+        terminalreporter.line("row  result  tests  fault: what is expected")
         for number, row in ROWS.items():
-            bad = len(self._bad.get(number, ()))
-            good = self._passed[number] - bad if bad else self._passed[number]
-            verdict = "FAIL" if bad else "pass" if good else "-"
-            cases = f"{bad} of {max(good, 0) + bad}" if bad else str(good)
-            terminalreporter.line(f"{number:>3}  {verdict:4} {cases:>8}  {row.fault}: {row.expected}")
+            count = counts[number]
+            result = f"{count[False]} FAIL" if count[False] else "pass" if count else "-"
+            terminalreporter.line(f"{number:>3}  {result:>6}  {sum(count.values()):>5}  {row.fault}: {row.expected}")
