@@ -17,6 +17,7 @@ gets. Beside the call that suffers, a sibling stream is open on the same connect
 from __future__ import annotations
 
 import resource
+from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, TypeVar
@@ -46,7 +47,7 @@ GROWTH = 64 << 10
 
 async def serve(peer: Peer, fault: Fault | None = None) -> None:
     """Send back every message, except where the request asks for the fault."""
-    echoing: set[int] = set()
+    echoing: dict[int, bytes] = {}
     while True:
         frame = await peer.expect(f.HEADERS, f.DATA)
         stream = frame.stream
@@ -55,18 +56,31 @@ async def serve(peer: Peer, fault: Fault | None = None) -> None:
             if fault is not None and request[b":path"].startswith(b"/test.Echo/Fault"):
                 await fault(peer, request)
                 continue
-            echoing.add(stream)
-            await peer.send(peer.head(stream))
+            # The protocol, and how messages are written, are the request's.
+            echoing[stream] = request[b"content-type"]
+            await peer.send(peer.head(stream, [(b":status", b"200"), (b"content-type", echoing[stream])]))
         if stream in echoing:
             size = len(frame.payload)
             if frame.kind == f.DATA and size:
                 windows = (f.window_update(0, size), f.window_update(stream, size))
                 await peer.send(*windows, f.data(stream, frame.payload))
             if frame.flags & f.END_STREAM:
-                echoing.remove(stream)
-                await peer.send(peer.trailers(stream))
+                await peer.send(_end(peer, stream, echoing.pop(stream)))
         elif frame.payload:
             await peer.send(f.window_update(0, len(frame.payload)))  # Nobody's; the connection's window is for all.
+
+
+def _end(peer: Peer, stream: int, content_type: bytes) -> bytes:
+    """A successful end in the protocol of a content-type."""
+    if content_type.startswith(b"application/grpc-web-text"):
+        return f.data(stream, b64encode(f.message(b"grpc-status: 0", 0x80)), end=True)
+    if content_type.startswith(b"application/grpc-web"):
+        return f.data(stream, f.message(b"grpc-status: 0", 0x80), end=True)
+    if content_type.startswith(b"application/connect+"):
+        return f.data(stream, f.message(b"{}", 2), end=True)
+    if content_type == b"application/proto":
+        return f.data(stream, b"", end=True)
+    return peer.trailers(stream)
 
 
 def says(make: Callable[[Peer, int], list[bytes]]) -> Fault:
