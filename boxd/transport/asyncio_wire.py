@@ -6,6 +6,7 @@ small call that is the largest single cost."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from boxd.transport.wire import READ_SIZE
 
@@ -27,6 +28,9 @@ class AsyncioWire(asyncio.Protocol):
         self._ended = False
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
+        # While `pump` runs: who gets the bytes, and the end of it.
+        self._sink: Callable[[bytes], bool] | None = None
+        self._pumped: asyncio.Future[None] | None = None
         # Not None while the kernel takes no more.
         self._blocked: asyncio.Future[None] | None = None
         self._gone = self._loop.create_future()
@@ -44,6 +48,9 @@ class AsyncioWire(asyncio.Protocol):
                 await self._reader
             finally:
                 self._reader = None
+        return self._take()
+
+    def _take(self) -> bytes:
         data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._size = 0
@@ -51,6 +58,30 @@ class AsyncioWire(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         return data
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        while self._chunks:
+            if not sink(self._take()):
+                return
+        if self._error is not None:
+            raise _os_error(self._error)
+        if self._ended:
+            return
+        self._sink = sink
+        self._pumped = self._loop.create_future()
+        try:
+            await self._pumped
+        finally:
+            self._sink = self._pumped = None
+
+    @property
+    def ready(self) -> bool:
+        transport = self._transport
+        return self._blocked is None and self._error is None and transport is not None and not transport.is_closing()
+
+    def send_now(self, data: bytes) -> None:
+        assert self._transport is not None
+        self._transport.write(data)
 
     async def send(self, data: bytes) -> None:
         transport = self._transport
@@ -74,6 +105,9 @@ class AsyncioWire(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if self._sink is not None:
+            self._pour(self._sink, data)
+            return
         self._chunks.append(data)
         self._size += len(data)
         if self._size >= _HIGH_WATER and not self._paused and self._transport is not None:
@@ -102,7 +136,27 @@ class AsyncioWire(asyncio.Protocol):
         if blocked is not None and not blocked.done():
             blocked.set_result(None)
 
+    def _pour(self, sink: Callable[[bytes], bool], data: bytes) -> None:
+        error: Exception | None = None
+        try:
+            if sink(data):
+                return
+        except Exception as exc:  # `pump` raises it, where the event loop would only log it.
+            error = exc
+        self._sink = None
+        if self._pumped is not None and not self._pumped.done():
+            if error is None:
+                self._pumped.set_result(None)
+            else:
+                self._pumped.set_exception(error)
+
     def _wake(self) -> None:
+        if self._pumped is not None and not self._pumped.done():
+            self._sink = None
+            if self._error is None:
+                self._pumped.set_result(None)
+            else:
+                self._pumped.set_exception(_os_error(self._error))
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 

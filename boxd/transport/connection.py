@@ -21,6 +21,9 @@ SETTINGS_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 1.0
 #: Bytes per write; also what the writer holds at most besides the streams' queues.
 WRITE_SIZE = 1 << 18
+#: With more streams than these, what several of them have to say goes out in one write; with fewer, each writes at once
+#: and saves a turn of the event loop: a sixth of the time of a call.
+DIRECT_STREAMS = 4
 
 
 class Connection:
@@ -35,6 +38,9 @@ class Connection:
         self.engine = ClientEngine(self, options)
         #: Set while the writer waits for something to write.
         self._writer: Signal | None = None
+        # While bytes are parsed or taken, a flush is only noted.
+        self._busy = False
+        self._flush_due = False
         self._scope = anyio.CancelScope()
         self._closed = anyio.Event()
         self._close_timer: Handle | None = None
@@ -69,11 +75,27 @@ class Connection:
         return self.engine.open(headers, events)
 
     def flush(self) -> None:
-        """Have the writer look for work. Every method of a stream that sends something wants one after it."""
-        writer = self._writer
-        if writer is not None:
-            self._writer = None
+        """Write, or have the writer look for work. Every method of a stream that sends something wants one after it."""
+        if self._busy:
+            self._flush_due = True
+        elif self._writer is not None and not self._write_now():
+            writer, self._writer = self._writer, None
             writer.set()
+
+    def _write_now(self) -> bool:
+        """Write what waits, where that needs no waiting. False: there is more for the writer to do."""
+        engine, wire = self.engine, self._wire
+        if engine.open_streams > DIRECT_STREAMS or not wire.ready:
+            return False
+        self._busy = True
+        try:
+            data = engine.take(WRITE_SIZE)
+        finally:
+            self._busy = False
+        if not data:
+            return False
+        wire.send_now(data)
+        return not engine.outbound.pending and not self.finished
 
     def close(self) -> None:
         """Begin to close: open streams fail now, the socket goes when the last frames are out. Idempotent."""
@@ -114,6 +136,7 @@ class Connection:
         except Exception:
             logger.exception("%r failed; please report this", self)
         finally:
+            self._closing = True  # `close` has nothing left to do.
             self._settings_timer.cancel()
             if self._close_timer is not None:
                 self._close_timer.cancel()
@@ -124,20 +147,27 @@ class Connection:
             self._changed(self)
 
     async def _read(self) -> None:
-        engine, wire = self.engine, self._wire
+        engine = self.engine
         try:
-            while engine.failure is None:
-                data = await wire.receive()
-                if not data:
-                    engine.lost("the server closed the connection")
-                    break
-                engine.receive(data)
-                if self._writer is not None and (engine.outbound.pending or wire.wants_write):
-                    self.flush()
+            await self._wire.pump(self._received)
+            engine.lost("the server closed the connection")
         except OSError as exc:
             engine.lost(f"the connection broke: {exc}", exc)
         self._limit_closing()
         self.flush()
+
+    def _received(self, data: bytes) -> bool:
+        """Bytes came. False: no more are wanted."""
+        engine = self.engine
+        self._busy = True
+        try:
+            engine.receive(data)
+        finally:
+            self._busy = False
+        if self._flush_due or engine.outbound.pending or self._wire.wants_write:
+            self._flush_due = False
+            self.flush()
+        return engine.failure is None
 
     async def _write(self) -> None:
         engine, wire = self.engine, self._wire

@@ -4,6 +4,7 @@ them all, and one read yields every record that has arrived."""
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 
 from boxd.transport.wire import READ_SIZE, Wire
 
@@ -55,6 +56,17 @@ class TlsWire:
             else:
                 self._incoming.write_eof()
 
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        def decrypt(cipher: bytes) -> bool:
+            if cipher:
+                self._incoming.write(cipher)
+            data = self._decrypt()
+            return data is None or (bool(data) and sink(data))
+
+        # The handshake may have brought more than its own records.
+        if decrypt(b""):
+            await self._raw.pump(decrypt)
+
     def _decrypt(self) -> bytes | None:
         """All that can be decrypted now; None when more must come first, empty at the end."""
         parts: list[bytes] = []
@@ -75,6 +87,14 @@ class TlsWire:
         if data:
             self._tls.write(data)
         await self._flush()
+
+    @property
+    def ready(self) -> bool:
+        return self._raw.ready
+
+    def send_now(self, data: bytes) -> None:
+        self._tls.write(data)
+        self._raw.send_now(self._outgoing.read())
 
     async def _flush(self) -> None:
         if self._outgoing.pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -19,8 +20,19 @@ class Wire(Protocol):
     async def receive(self) -> bytes:
         """What came next; empty when the peer has closed its side."""
 
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        """Give `sink` what comes, until it returns False or the peer has closed its side. On asyncio the event loop
+        calls `sink` itself: no task has to wake up for it."""
+
     async def send(self, data: bytes) -> None:
         """Write all of `data` (and whatever the wire itself has to say)."""
+
+    @property
+    def ready(self) -> bool:
+        """True when `send_now` may be used: nothing is being written, and the kernel takes more."""
+
+    def send_now(self, data: bytes) -> None:
+        """Write all of `data` without waiting."""
 
     @property
     def wants_write(self) -> bool:
@@ -46,11 +58,22 @@ class SocketWire:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
             raise _os_error(exc) from exc
 
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        while (data := await self.receive()) and sink(data):
+            pass
+
     async def send(self, data: bytes) -> None:
         try:
             await self._stream.send(data)
         except (anyio.BrokenResourceError, anyio.ClosedResourceError) as exc:
             raise _os_error(exc) from exc
+
+    @property
+    def ready(self) -> bool:
+        return False
+
+    def send_now(self, data: bytes) -> None:
+        raise NotImplementedError("a socket of anyio's writes with send() only")
 
     async def aclose(self) -> None:
         await anyio.aclose_forcefully(self._stream)

@@ -61,5 +61,5 @@ async def assert_gone(*channels: Channel) -> None:
         while background():
             await checkpoint()
     assert background() == []
-    assert timers() == []
+    assert not (left := timers()), left
     gc.collect()
