@@ -81,6 +81,7 @@ async def test_renewed_300_seconds_before_it_expires() -> None:
         assert await exchange.refresh() == "Bearer jwt-2"
 
 
+@pytest.mark.row(52)
 async def test_the_servers_clock_counts_not_ours() -> None:
     """A machine whose clock is two hours ahead still gets an hour's token."""
     past = time.time() - 7200
@@ -95,6 +96,18 @@ async def test_the_servers_clock_counts_not_ours() -> None:
     assert exchange.current() == "Bearer t"
 
 
+@pytest.mark.row(52)
+@pytest.mark.parametrize("jump", [-7 * 86_400, 7 * 86_400])
+async def test_a_jump_of_the_wall_clock_changes_nothing(jump: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(token_reply()) as server:
+        exchange = exchange_at(server.url)
+        await exchange.refresh()
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + jump)
+        assert exchange.current() == "Bearer jwt-1"
+
+
+@pytest.mark.row(53)
 async def test_a_hundred_calls_one_exchange() -> None:
     with serving(lambda: (time.sleep(0.1), token_reply())[1]) as server:  # type: ignore[func-returns-value]
         exchange = exchange_at(server.url)
@@ -110,6 +123,7 @@ async def test_a_hundred_calls_one_exchange() -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.row(53)
 async def test_a_cancelled_first_waiter_does_not_cancel_the_exchange() -> None:
     gate = threading.Event()
     with serving(lambda: (gate.wait(5), token_reply())[1]) as server:
@@ -176,6 +190,7 @@ async def test_close_ends_an_exchange() -> None:
     assert "closed" in str(errors[0])
 
 
+@pytest.mark.row(50)
 async def test_an_old_token_is_used_while_it_is_good() -> None:
     clock = Clock()
     failing: Reply = (500, {}, b"")
@@ -191,6 +206,7 @@ async def test_an_old_token_is_used_while_it_is_good() -> None:
         assert await exchange.refresh() == "Bearer new"
 
 
+@pytest.mark.row(49)
 async def test_a_rate_limit_does_not_hold_up_calls_that_have_a_token() -> None:
     clock = Clock()
     with serving(token_reply("old"), (429, {"retry-after": "50"}, b"")) as server:
@@ -211,6 +227,7 @@ async def failure_of_soon(exchange: KeyExchange, seconds: float) -> BoxdError | 
     return None
 
 
+@pytest.mark.row(48)
 async def test_a_revoked_key_ends_the_old_token_too() -> None:
     clock = Clock()
     with serving(token_reply("old"), (401, {}, b"")) as server:
@@ -220,6 +237,7 @@ async def test_a_revoked_key_ends_the_old_token_too() -> None:
         assert type(await failure_of(exchange)) is AuthenticationError
 
 
+@pytest.mark.row(52)
 async def test_a_refused_token_is_dropped() -> None:
     with serving(token_reply("one"), token_reply("two")) as server:
         exchange = exchange_at(server.url)

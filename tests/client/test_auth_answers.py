@@ -55,6 +55,7 @@ async def failure_of(exchange: KeyExchange) -> BoxdError:
     return error
 
 
+@pytest.mark.row(48)
 async def test_401() -> None:
     with serving((401, {}, b'{"error": "no"}')) as server:
         error = await failure_of(exchange_at(server.url))
@@ -64,13 +65,35 @@ async def test_401() -> None:
         assert len(server.requests) == 1
 
 
-async def test_403() -> None:
-    with serving((403, {}, b"")) as server:
+@pytest.mark.row(48)
+@pytest.mark.parametrize("status", [400, 403])
+async def test_a_refused_key(status: int) -> None:
+    with serving((status, {}, b"")) as server:
         error = await failure_of(exchange_at(server.url))
         assert type(error) is AuthenticationError
         assert server.url in str(error)
 
 
+@pytest.mark.row(48)
+async def test_one_refusal_for_everybody_who_waits() -> None:
+    release = threading.Event()
+    with serving(lambda: (release.wait(5), (401, {}, b""))[1]) as server:
+        exchange = exchange_at(server.url)
+        errors: list[BoxdError] = []
+
+        async def one() -> None:
+            errors.append(await failure_of(exchange))
+
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(one)
+            await anyio.wait_all_tasks_blocked()
+            release.set()
+        assert [type(error) for error in errors] == [AuthenticationError] * 20
+        assert len(server.requests) == 1
+
+
+@pytest.mark.row(49)
 @pytest.mark.parametrize("retry_after", ["0", "garbage", "", "-5", None, "date"])
 async def test_429_waits_once_and_works(retry_after: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
@@ -90,6 +113,7 @@ async def test_429_waits_once_and_works(retry_after: str | None, monkeypatch: py
     assert expected[0] <= pauses[0] <= expected[1]
 
 
+@pytest.mark.row(49)
 async def test_429_twice_is_the_rate_limit() -> None:
     with serving((429, {"retry-after": "0"}, b"")) as server:
         error = await failure_of(exchange_at(server.url))
@@ -100,6 +124,7 @@ async def test_429_twice_is_the_rate_limit() -> None:
         assert len(server.requests) == 2
 
 
+@pytest.mark.row(49)
 @pytest.mark.parametrize("retry_after", ["86400", "9" * 400])
 async def test_429_for_too_long_is_not_waited_for(retry_after: str) -> None:
     with serving((429, {"retry-after": retry_after}, b"")) as server:
@@ -112,6 +137,7 @@ async def test_429_for_too_long_is_not_waited_for(retry_after: str) -> None:
 FUTURE = int(time.time()) + 3600
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"[]", b"null", b"{", b"\xff\xfe", b"[" * 100_000]
@@ -140,6 +166,7 @@ async def test_a_bad_answer_names_the_url(body: bytes) -> None:
         assert server.url in str(error)
 
 
+@pytest.mark.row(51)
 @pytest.mark.parametrize("expires_at", ["1e300", "9" * 300, "Infinity"])
 async def test_a_lifetime_without_end_is_cut(expires_at: str) -> None:
     clock = Clock()
@@ -150,6 +177,7 @@ async def test_a_lifetime_without_end_is_cut(expires_at: str) -> None:
         assert exchange.current() is None
 
 
+@pytest.mark.row(51)
 async def test_a_huge_body_is_not_read() -> None:
     sent = 0
 
@@ -167,6 +195,7 @@ async def test_a_huge_body_is_not_read() -> None:
     gc.collect()
 
 
+@pytest.mark.row(48)
 @pytest.mark.parametrize("status", [302, 404, 418])
 async def test_another_status(status: int) -> None:
     with serving((status, {"location": "http://127.0.0.1:1/"}, b"x")) as server:
@@ -177,6 +206,7 @@ async def test_another_status(status: int) -> None:
         assert len(server.requests) == 1
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("status", [500, 502, 503])
 async def test_a_failing_server_is_asked_again(status: int) -> None:
     failing: Reply = (status, {}, b"")
@@ -190,6 +220,7 @@ async def test_a_failing_server_is_asked_again(status: int) -> None:
         assert len(server.requests) == auth.ATTEMPTS
 
 
+@pytest.mark.row(50)
 async def test_unreachable() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # Bound and not listening: connections are refused.
@@ -200,6 +231,7 @@ async def test_unreachable() -> None:
     assert url in str(error)
 
 
+@pytest.mark.row(50)
 async def test_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "ATTEMPT_TIMEOUT", 0.1)
     release = threading.Event()

@@ -106,6 +106,7 @@ def test_the_async_surface() -> None:
 # A refused token.
 
 
+@pytest.mark.row(52)
 @both
 async def test_a_kept_token_that_is_refused_is_replaced_once() -> None:
     refused = RpcError("expired", StatusCode.UNAUTHENTICATED, origin="server")
@@ -118,6 +119,7 @@ async def test_a_kept_token_that_is_refused_is_replaced_once() -> None:
         await service(channel, credentials=credentials).create()
 
 
+@pytest.mark.row(52)
 @both
 async def test_a_token_that_cannot_be_replaced() -> None:
     refused = RpcError("expired", StatusCode.UNAUTHENTICATED, origin="server")

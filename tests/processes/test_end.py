@@ -26,6 +26,7 @@ def test_the_end_without_close(programs: Programs, code: str, status: int) -> No
     programs.run(code, status=status)
 
 
+@pytest.mark.row(54)
 def test_the_end_in_the_middle_of_a_call(programs: Programs) -> None:
     """A daemon thread still waits for a command; the command ends with the program."""
     watch = programs.held("/tmp/middle")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.processes.conftest import Programs
 
 
+@pytest.mark.row(54)
 def test_a_forked_child_works_and_leaves_the_parent_alone(programs: Programs) -> None:
     printed = programs.run(
         """
@@ -61,6 +64,7 @@ def test_a_process_of_the_parent_is_not_the_childs(programs: Programs) -> None:
     assert last == "b'x' 0"
 
 
+@pytest.mark.row(54)
 def test_fork_while_other_threads_call(programs: Programs) -> None:
     printed = programs.run(
         """

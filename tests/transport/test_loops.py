@@ -42,6 +42,7 @@ def test_r66_two_runs_with_one_channel(echo: e.Running) -> None:
     assert closed_down_to(before)
 
 
+@pytest.mark.row(54)
 def test_r66_call_that_runs_when_the_loop_ends() -> None:
     with e.running() as server:
         channel = Channel(server.target)
@@ -60,6 +61,7 @@ def test_r66_call_that_runs_when_the_loop_ends() -> None:
         asyncio.run(channel.aclose())
 
 
+@pytest.mark.row(54)
 def test_r66_a_loop_that_is_closed_without_being_told(echo: e.Running) -> None:
     """No task is cancelled there; the channel only finds its loop closed."""
     channel = Channel(echo.target)
@@ -152,6 +154,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.row(54)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("script", [FORK, FORK_IN_LOOP], ids=["between-loops", "inside"])
 def test_r65_fork(echo: e.Running, script: str) -> None:

@@ -54,6 +54,7 @@ async def test_r61_versions(
         )
 
 
+@pytest.mark.row(8)
 @pytest.mark.parametrize("alpn", [(), ("http/1.1",)], ids=["none", "http1"])
 async def test_r61_server_without_h2(
     connect: Connect, server_tls: ServerTls, client_tls: ssl.SSLContext, alpn: tuple[str, ...]
@@ -64,6 +65,7 @@ async def test_r61_server_without_h2(
         assert caught.value.unprocessed
 
 
+@pytest.mark.row(5)
 async def test_r61_unknown_authority(connect: Connect, server_tls: ServerTls) -> None:
     """With the system's authorities."""
     async with FaultServer(nothing, tls=server_tls(), greet=False) as server:
@@ -71,6 +73,7 @@ async def test_r61_unknown_authority(connect: Connect, server_tls: ServerTls) ->
             await connect(server.target).unary(e.ECHO, b"")
 
 
+@pytest.mark.row(5)
 async def test_r61_wrong_name(connect: Connect, server_tls: ServerTls, client_tls: ssl.SSLContext) -> None:
     async with FaultServer(nothing, tls=server_tls("elsewhere.example"), greet=False) as server:
         with pytest.raises(TlsFailed, match="localhost"), anyio.fail_after(5):
@@ -89,6 +92,7 @@ async def test_r61_client_certificate(connect: Connect, server_tls: ServerTls, a
         await still_fine(connect(server.target, dial_options=DialOptions(ssl_context=mine)))
 
 
+@pytest.mark.row(7)
 async def test_plaintext_server_behind_https(connect: Connect, client_tls: ssl.SSLContext) -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.receive()
@@ -100,6 +104,7 @@ async def test_plaintext_server_behind_https(connect: Connect, client_tls: ssl.S
             await connect(target, dial_options=DialOptions(ssl_context=client_tls)).unary(e.ECHO, b"")
 
 
+@pytest.mark.row(7)
 async def test_handshake_that_stalls(connect: Connect, client_tls: ssl.SSLContext) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -110,6 +115,7 @@ async def test_handshake_that_stalls(connect: Connect, client_tls: ssl.SSLContex
             await connect(target, dial_options=options).unary(e.ECHO, b"")
 
 
+@pytest.mark.row(7)
 async def test_server_that_hangs_up_in_the_handshake(connect: Connect, client_tls: ssl.SSLContext) -> None:
     async def script(peer: Peer) -> None:
         await peer.stream.receive()
