@@ -85,8 +85,8 @@ class Connection:
     def _write_now(self) -> bool:
         """Write what waits, where that needs no waiting. False: there is more for the writer to do."""
         engine, wire = self.engine, self._wire
-        if engine.open_streams > DIRECT_STREAMS or not wire.ready:
-            return False
+        if engine.open_streams > DIRECT_STREAMS or not wire.ready or not self._runtime.alive:
+            return False  # Not alive: in a forked child the socket is the parent's.
         self._busy = True
         try:
             data = engine.take(WRITE_SIZE)
