@@ -23,6 +23,7 @@ from boxd.transport.errors import (
 )
 from boxd.transport.metadata import Metadata
 from boxd.transport.method import Kind, Method
+from boxd.transport.options import ConnectionOptions, RetryPolicy
 from boxd.transport.status import StatusCode
 from boxd.transport.target import Target
 
@@ -34,6 +35,7 @@ __all__ = [
     "ChannelClosed",
     "ConnectFailed",
     "ConnectionLost",
+    "ConnectionOptions",
     "DeadlineExceeded",
     "DecodeFailed",
     "HeadersTooLarge",
@@ -43,6 +45,7 @@ __all__ = [
     "Method",
     "NotHttp2",
     "ProtocolViolation",
+    "RetryPolicy",
     "RpcError",
     "StatusCode",
     "StreamRefused",

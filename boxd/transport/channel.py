@@ -22,6 +22,7 @@ from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
 from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
 from boxd.transport.method import Method
+from boxd.transport.options import ConnectionOptions
 from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
 from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import retry_delay
@@ -70,6 +71,7 @@ class Channel:
         observe: tuple[str, Callable[[str], None]] | None = None,
         dial_options: DialOptions | None = None,
         engine_options: EngineOptions | None = None,
+        connection_options: ConnectionOptions | None = None,
         protocol: str = "grpc",
         codec: str | Codec = "proto",
         compression: str | None = None,
@@ -77,8 +79,9 @@ class Channel:
         http_version: str = "2",
         use_get: bool = False,
     ) -> None:
-        """`metadata` goes with every call. `max_receive_bytes` limits a received message, uncompressed (None: no
-        limit). `observe` is a response header's name and what to call with its value when a response has it.
+        """`metadata` goes with every call. `connection_options` say how connections live, `dial_options` how they are
+        made, `engine_options` what they announce in HTTP/2. `max_receive_bytes` limits a received message, uncompressed
+        (None: no limit). `observe` is a response header's name and what to call with its value when a response has it.
 
         `protocol` is `grpc`, `grpc-web`, `grpc-web-text` or `connect`; `codec` is `proto`, `json` or one of your own;
         `compression` is `gzip` to compress requests of `compress_from` bytes and more. `http_version` is `2`, or `1.1`
@@ -98,8 +101,9 @@ class Channel:
         self._plans: dict[str, Plan[Any, Any]] = {}
         if http_version == "1.1" and not self.protocol.http1:
             raise ValueError(f"{protocol} needs HTTP/2: http_version '1.1' is for 'grpc-web' and 'connect'")
+        self.options = connection_options or ConnectionOptions()
         self._pool = make_connector(
-            http_version, target, dial_options or DialOptions(), engine_options or EngineOptions()
+            http_version, target, dial_options or DialOptions(), engine_options or EngineOptions(), self.options
         )
         on_fork(weakref.WeakMethod(self._pool.forget))
 

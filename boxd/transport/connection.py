@@ -10,13 +10,12 @@ import anyio
 from boxd.transport.http2.engine import ClientEngine
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
+from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.wire import Wire
 
 logger = logging.getLogger("boxd.transport")
 
-#: Seconds for the server's SETTINGS and their acknowledgement (RFC 9113 section 6.5.3).
-SETTINGS_TIMEOUT = 10.0
 #: Seconds for the last frames of a connection that is being closed.
 CLOSE_TIMEOUT = 1.0
 #: Bytes per write; also what the writer holds at most besides the streams' queues.
@@ -30,12 +29,18 @@ class Connection:
     """Streams share it; it lives until it is closed, lost, or drained after the server's GOAWAY."""
 
     def __init__(
-        self, runtime: Runtime, wire: Wire, options: EngineOptions, changed: Callable[[Connection], None]
+        self,
+        runtime: Runtime,
+        wire: Wire,
+        engine: EngineOptions,
+        options: ConnectionOptions,
+        changed: Callable[[Connection], None],
     ) -> None:
         self._runtime = runtime
         self._wire = wire
+        self._options = options
         self._changed = changed
-        self.engine = ClientEngine(self, options)
+        self.engine = ClientEngine(self, engine)
         #: Set while the writer waits for something to write.
         self._writer: Signal | None = None
         # While bytes are parsed or taken, a flush is only noted.
@@ -45,7 +50,7 @@ class Connection:
         self._closed = anyio.Event()
         self._close_timer: Handle | None = None
         self._closing = False
-        self._settings_timer = runtime.call_later(SETTINGS_TIMEOUT, self._settings_due)
+        self._settings_timer = runtime.call_later(options.settings_timeout, self._settings_due)
         self._task = runtime.spawn(self._run, "boxd connection")
 
     # -- for the pool and the calls
@@ -191,7 +196,7 @@ class Connection:
 
     def _settings_due(self) -> None:
         if not self.engine.settings_acknowledged:
-            self.engine.lost(f"the server sent no HTTP/2 SETTINGS within {SETTINGS_TIMEOUT:g} s")
+            self.engine.lost(f"the server sent no HTTP/2 SETTINGS within {self._options.settings_timeout:g} s")
             self._scope.cancel()
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions, dial
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, StreamEvents
+from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Runtime
 from boxd.transport.target import Target
@@ -84,10 +85,12 @@ class Connector(Protocol):
         """Close them all and refuse new calls; returns what is still closing. Idempotent."""
 
 
-def make_connector(http_version: str, target: Target, dialing: DialOptions, engine: EngineOptions) -> Connector:
+def make_connector(
+    http_version: str, target: Target, dialing: DialOptions, engine: EngineOptions, options: ConnectionOptions
+) -> Connector:
     """Connections that speak a version of HTTP: `2` or `1.1`."""
     if http_version == "2":
-        return Pool(lambda: dial(target, dialing), engine)
+        return Pool(lambda: dial(target, dialing), engine, options)
     if http_version == "1.1":
         from boxd.transport.http1 import Http1Connector
 

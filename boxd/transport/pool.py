@@ -14,15 +14,12 @@ from boxd.transport.deadline import Deadline
 from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, RpcError
 from boxd.transport.home import LoopBound
 from boxd.transport.http2.options import EngineOptions
+from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.status import StatusCode
 from boxd.transport.wire import Wire
 
 logger = logging.getLogger("boxd.transport")
-
-#: Connections to one server at most. Long exec streams hold their slots, and servers often allow only 100.
-MAX_CONNECTIONS = 10
-
 
 _FORGOTTEN: list[object] = []
 
@@ -40,15 +37,18 @@ class _Waiter:
 class Pool(LoopBound):
     """Decisions are made synchronously, so that no other task can come between; only dialing and waiting is async."""
 
-    def __init__(self, dial: Callable[[], Awaitable[Wire]], options: EngineOptions) -> None:
+    def __init__(
+        self, dial: Callable[[], Awaitable[Wire]], engine: EngineOptions, options: ConnectionOptions | None = None
+    ) -> None:
         super().__init__()
         self._dial = dial
-        self._options = options
+        self._engine = engine
+        self._options = options or ConnectionOptions()
         self._connections: list[Connection] = []
         self._waiters: deque[_Waiter] = deque()
         self._dialing: Handle | None = None
         # How many connections are worth trying: fewer once the server has refused one more.
-        self._limit = MAX_CONNECTIONS
+        self._limit = self._options.max_connections
 
     @property
     def connections(self) -> int:
@@ -64,7 +64,7 @@ class Pool(LoopBound):
         self._connections.clear()
         self._waiters.clear()
         self._dialing = None
-        self._limit = MAX_CONNECTIONS
+        self._limit = self._options.max_connections
         self._runtime = None
 
     async def acquire(self, deadline: Deadline | None) -> Connection:
@@ -126,7 +126,7 @@ class Pool(LoopBound):
         """A connection has more or less room than before."""
         if connection.engine.failure is not None and connection in self._connections:
             self._connections.remove(connection)
-            self._limit = MAX_CONNECTIONS
+            self._limit = self._options.max_connections
         if self._waiters:
             self._wake()
 
@@ -165,7 +165,7 @@ class Pool(LoopBound):
         if self._closed or runtime is None or runtime is not self._runtime:
             await wire.aclose()
             return
-        self._connections.append(Connection(runtime, wire, self._options, self._changed))
+        self._connections.append(Connection(runtime, wire, self._engine, self._options, self._changed))
         self._wake()
 
     def _not_connected(self, exc: Exception) -> None:
@@ -177,7 +177,7 @@ class Pool(LoopBound):
         if self._limit:
             logger.info("no further connection: %s", error)
         else:
-            self._limit = MAX_CONNECTIONS
+            self._limit = self._options.max_connections
             self._fail_waiters(error)
 
     def _fail_waiters(self, error: RpcError) -> None:

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from boxd.transport import Channel
+from boxd.transport import Channel, ConnectionOptions
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import FaultServer
@@ -114,11 +114,10 @@ async def test_55_siblings_are_unharmed(connect: Connect) -> None:
         assert len(server.peers) == 1
 
 
-async def test_55_waiting_for_a_slot(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_55_waiting_for_a_slot(connect: Connect) -> None:
     """One slot for all: a cancelled call never takes it along."""
-    monkeypatch.setattr("boxd.transport.pool.MAX_CONNECTIONS", 1)
     async with FaultServer(serve_echo, settings={f.MAX_CONCURRENT_STREAMS: 1}) as server:
-        channel = connect(server.target)
+        channel = connect(server.target, connection_options=ConnectionOptions(max_connections=1))
         await still_fine(channel)
         for steps in range(60):
             async with anyio.create_task_group() as tasks:

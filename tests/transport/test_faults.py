@@ -10,6 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from boxd.transport import (
     Channel,
+    ConnectionOptions,
     DeadlineExceeded,
     HeadersTooLarge,
     RpcError,
@@ -281,10 +282,9 @@ async def test_r32_servers_cancel_at_the_deadline(connect: Connect, monkeypatch:
             await connect(server.target).unary(e.ECHO, b"", timeout=1)
 
 
-async def test_r33_deadline_covers_the_wait_for_a_slot(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boxd.transport.pool.MAX_CONNECTIONS", 1)
+async def test_r33_deadline_covers_the_wait_for_a_slot(connect: Connect) -> None:
     async with FaultServer(serve_echo, settings={f.MAX_CONCURRENT_STREAMS: 1}) as server:
-        channel = connect(server.target)
+        channel = connect(server.target, connection_options=ConnectionOptions(max_connections=1))
         await still_fine(channel)
         async with channel.call(e.CHAT) as call:
             await call.send(b"takes the slot")

@@ -14,6 +14,7 @@ from boxd.transport import (
     Channel,
     ChannelClosed,
     ConnectionLost,
+    ConnectionOptions,
     NotHttp2,
     ProtocolViolation,
     RpcError,
@@ -26,6 +27,7 @@ from tests.transport.test_faults import serve_echo, still_fine, wait_until
 
 pytestmark = pytest.mark.anyio
 Connect = Callable[..., Channel]
+IMPATIENT = ConnectionOptions(settings_timeout=0.1)
 
 
 async def test_r51_goaway_in_the_middle_of_a_stream(connect: Connect) -> None:
@@ -171,16 +173,15 @@ async def test_connection_fault_is_told_to_the_server(connect: Connect) -> None:
     assert codes == [f.FRAME_SIZE_ERROR]
 
 
-async def test_r47_settings_timeout(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_r47_settings_timeout(connect: Connect) -> None:
     """A server that accepts and says nothing."""
-    monkeypatch.setattr("boxd.transport.connection.SETTINGS_TIMEOUT", 0.1)
 
     async def script(peer: Peer) -> None:
         await peer.expect_eof()
 
     async with FaultServer(script, greet=False) as server:
         with pytest.raises(ConnectionLost, match="SETTINGS") as caught, anyio.fail_after(5):
-            await connect(server.target).unary(e.ECHO, b"")
+            await connect(server.target, connection_options=IMPATIENT).unary(e.ECHO, b"")
         assert caught.value.code == StatusCode.UNAVAILABLE
 
 

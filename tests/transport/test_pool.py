@@ -10,7 +10,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from boxd.transport import Cancelled, Channel, ConnectFailed, DeadlineExceeded, StatusCode, Target
+from boxd.transport import Cancelled, Channel, ConnectFailed, ConnectionOptions, DeadlineExceeded, StatusCode, Target
 from boxd.transport.dial import DialOptions
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
@@ -191,10 +191,9 @@ async def test_r48_waiting_calls_survive_a_further_connection_that_fails(connect
             holder.cancel()
 
 
-async def test_r48_calls_wait_in_their_order(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boxd.transport.pool.MAX_CONNECTIONS", 1)
+async def test_r48_calls_wait_in_their_order(connect: Connect) -> None:
     async with FaultServer(serve_echo, settings={f.MAX_CONCURRENT_STREAMS: 1}) as server:
-        channel = connect(server.target)
+        channel = connect(server.target, connection_options=ConnectionOptions(max_connections=1))
         await still_fine(channel)
         (holder,) = await fill(channel, 1)
         order: list[int] = []
@@ -211,11 +210,10 @@ async def test_r48_calls_wait_in_their_order(connect: Connect, monkeypatch: pyte
         assert order == list(range(20))
 
 
-async def test_r48_a_cancelled_waiter_passes_its_turn_on(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_r48_a_cancelled_waiter_passes_its_turn_on(connect: Connect) -> None:
     """Cancelled in the very moment the slot became free for it."""
-    monkeypatch.setattr("boxd.transport.pool.MAX_CONNECTIONS", 1)
     async with FaultServer(serve_echo, settings={f.MAX_CONCURRENT_STREAMS: 1}) as server:
-        channel = connect(server.target)
+        channel = connect(server.target, connection_options=ConnectionOptions(max_connections=1))
         await still_fine(channel)
         (holder,) = await fill(channel, 1)
         scope = anyio.CancelScope()

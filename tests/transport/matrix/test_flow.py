@@ -8,7 +8,15 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from boxd.transport import Call, Channel, DeadlineExceeded, ProtocolViolation, StatusCode, StreamReset
+from boxd.transport import (
+    Call,
+    Channel,
+    ConnectionOptions,
+    DeadlineExceeded,
+    ProtocolViolation,
+    StatusCode,
+    StreamReset,
+)
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import Peer, Request
@@ -149,17 +157,14 @@ async def test_row_35_fault_of_one_stream(anyio_backend: str, increment: int, co
         assert await bench.reset() == code
 
 
-@pytest.fixture
-def one_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls must wait for a slot on the connection there is."""
-    monkeypatch.setattr("boxd.transport.pool.MAX_CONNECTIONS", 1)
+#: Calls must wait for a slot on the connection there is.
+ONE_CONNECTION = {"connection_options": ConnectionOptions(max_connections=1)}
 
 
 @pytest.mark.row(36)
-@pytest.mark.usefixtures("one_connection")
 async def test_row_36_no_streams_at_all(anyio_backend: str) -> None:
     """Calls wait, under their deadlines and cancellable; they go on, in their order, when the server allows some."""
-    async with Bench(None) as bench:
+    async with Bench(None, channel=ONE_CONNECTION) as bench:
         await bench.peer.send(f.settings({f.MAX_CONCURRENT_STREAMS: 0}))
         await bench.sibling_talks()
         error = await bench.fails(
@@ -185,9 +190,8 @@ async def test_row_36_no_streams_at_all(anyio_backend: str) -> None:
 
 
 @pytest.mark.row(36)
-@pytest.mark.usefixtures("one_connection")
 async def test_row_36_one_stream_at_a_time(anyio_backend: str) -> None:
-    async with Bench(None, settings={f.MAX_CONCURRENT_STREAMS: 2}) as bench:
+    async with Bench(None, settings={f.MAX_CONCURRENT_STREAMS: 2}, channel=ONE_CONNECTION) as bench:
         with anyio.fail_after(WITHIN):
             async with anyio.create_task_group() as tasks:
                 for number in range(20):
@@ -204,10 +208,9 @@ async def test_row_36_one_stream_at_a_time(anyio_backend: str) -> None:
 
 
 @pytest.mark.row(36)
-@pytest.mark.usefixtures("one_connection")
 async def test_row_36_lowered_below_what_is_open(anyio_backend: str) -> None:
     """What is open stays open, and new calls wait until enough of it is over."""
-    async with Bench(None) as bench:
+    async with Bench(None, channel=ONE_CONNECTION) as bench:
         with anyio.fail_after(WITHIN):
             async with bench.channel.call(e.CHAT) as first, bench.channel.call(e.CHAT) as second:
                 for call in (first, second):
