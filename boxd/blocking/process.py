@@ -35,9 +35,7 @@ class StreamWriter(Blocking["_aio.StreamWriter"]):
         run(self._async.write_eof())
 
     def drain(self) -> None:
-        """Wait until what was written is on its way. `write` has done so already; this is for code that expects the
-        two steps of `asyncio`.
-        """
+        """Does nothing: `write` has waited already. For code that expects the two steps of `asyncio`."""
         run(self._async.drain())
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-import anyio.lowlevel
-
 from boxd.resources.output import Output, Spool
 
 if TYPE_CHECKING:
@@ -54,9 +52,7 @@ class StreamWriter:
             await self._stream.end()
 
     async def drain(self) -> None:
-        """Wait until what was written is on its way. `write` has done so already; this is for code that expects the
-        two steps of `asyncio`."""
-        await anyio.lowlevel.checkpoint()
+        """Does nothing: `write` has waited already. For code that expects the two steps of `asyncio`."""
 
 
 class StreamReader:
