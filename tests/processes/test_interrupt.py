@@ -22,7 +22,7 @@ PROMPT = 5.0
     ],
     ids=["exec", "wait", "read"],
 )
-def test_control_c_ends_a_blocking_call_and_its_command(programs: Programs, call: str) -> None:
+def test_r68_control_c_ends_a_blocking_call_and_its_command(programs: Programs, call: str) -> None:
     path = f"/tmp/interrupt-{abs(hash(call))}"
     watch = programs.held(path)
     process = programs.start(

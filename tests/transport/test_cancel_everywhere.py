@@ -79,6 +79,7 @@ def check(server: FaultServer, channel: Channel) -> None:
         assert engine._receive_window + engine._window_used == engine.options.connection_window
 
 
+@pytest.mark.row(55)
 @pytest.mark.parametrize("work", [unary, bidi], ids=lambda work: work.__name__)
 @pytest.mark.parametrize("warm", [True, False], ids=["connected", "new"])
 async def test_55_cancelled_at_every_step(connect: Connect, work: Work, warm: bool) -> None:
@@ -101,6 +102,7 @@ async def test_55_cancelled_at_every_step(connect: Connect, work: Work, warm: bo
         assert steps > 3
 
 
+@pytest.mark.row(55)
 async def test_55_siblings_are_unharmed(connect: Connect) -> None:
     """A long call lives on the same connection all the time, and gets every byte."""
     async with FaultServer(serve_echo) as server:
@@ -114,6 +116,7 @@ async def test_55_siblings_are_unharmed(connect: Connect) -> None:
         assert len(server.peers) == 1
 
 
+@pytest.mark.row(55)
 async def test_55_waiting_for_a_slot(connect: Connect) -> None:
     """One slot for all: a cancelled call never takes it along."""
     async with FaultServer(serve_echo, settings={f.MAX_CONCURRENT_STREAMS: 1}) as server:
@@ -129,6 +132,7 @@ async def test_55_waiting_for_a_slot(connect: Connect) -> None:
         check(server, channel)
 
 
+@pytest.mark.row(55)
 async def test_55_parked_uploads(connect: Connect) -> None:
     """With a window so small that every send parks, until the server's answer."""
 

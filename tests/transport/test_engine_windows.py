@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 
 import pytest
 
@@ -260,3 +261,34 @@ def test_r42_every_byte_is_credited_once() -> None:
     assert peer.engine.failure is None
     assert window > OPTIONS.connection_window * 3 // 4
     assert window + peer.engine._window_used == OPTIONS.connection_window
+
+
+# -- the sizes of our own windows
+
+
+def test_r43_defaults() -> None:
+    options = EngineOptions()
+    assert options.stream_window == 4 << 20
+    assert options.connection_window == 16 << 20
+    frames = RawPeer(greet=False).take()
+    (announced,) = f.of_kind(frames, f.SETTINGS)
+    assert dict(struct.iter_unpack(">HI", announced.payload))[f.INITIAL_WINDOW_SIZE] == 4 << 20
+    assert [one.number for one in f.of_kind(frames, f.WINDOW_UPDATE)] == [(16 << 20) - 65_535]
+
+
+@pytest.mark.parametrize("hold", [False, True], ids=["taken", "held"])
+def test_r43_windows_are_renewed_by_the_quarter(hold: bool) -> None:
+    """Once for many frames, for the stream and the connection each, and in one write with what else there is."""
+    options = EngineOptions(stream_window=100_000, connection_window=200_000)
+    peer = RawPeer(options)
+    call = peer.started(hold=hold, end=False)
+    peer.feed(peer.head(1), *(f.data(1, bytes(1_000)) for _ in range(24)))
+    assert peer.take() == []
+    peer.feed(f.data(1, bytes(1_000)))
+    stream_of(call).send(b"more")
+    frames = peer.take()
+    assert [(one.stream, one.number) for one in f.of_kind(frames, f.WINDOW_UPDATE)] == ([] if hold else [(1, 25_000)])
+    assert len(f.of_kind(frames, f.DATA)) == 1
+    peer.feed(*(f.data(1, bytes(1_000)) for _ in range(25)))
+    updates = [(one.stream, one.number) for one in f.of_kind(peer.take(), f.WINDOW_UPDATE)]
+    assert sorted(updates) == ([(0, 50_000)] if hold else [(0, 50_000), (1, 25_000)])

@@ -15,8 +15,6 @@ from boxd.transport import (
     HeadersTooLarge,
     RpcError,
     StatusCode,
-    StreamRefused,
-    StreamReset,
 )
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
@@ -53,36 +51,6 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 
 
 # -- requests
-
-
-async def test_r1_to_r8_request_headers(connect: Connect) -> None:
-    seen = []
-
-    async def script(peer: Peer) -> None:
-        for _ in range(2):
-            request = await peer.expect_headers()
-            seen.append(request.headers)
-            await peer.send(peer.answer(request.stream, b""))
-
-    async with FaultServer(script) as server:
-        channel = connect(server.target, metadata=[("x-fixed", "1")], user_agent="grpc-python-test/1")
-        await channel.unary(e.ECHO, b"", timeout=10, metadata=[("x-own", "2")])
-        await channel.unary(e.ECHO, b"")
-        first = dict(seen[0])
-        assert [name for name, _ in seen[0]][:5] == [b":method", b":scheme", b":path", b":authority", b"grpc-timeout"]
-        assert [name for name, _ in seen[0]][-2:] == [b"x-fixed", b"x-own"]
-        assert first[b":method"] == b"POST"
-        assert first[b":scheme"] == b"http"
-        assert first[b":path"] == b"/test.Echo/Echo"
-        assert first[b":authority"] == server.target.authority.encode()
-        assert first[b"te"] == b"trailers"
-        assert first[b"content-type"] == b"application/grpc+proto"
-        assert first[b"user-agent"] == b"grpc-python-test/1"
-        assert first[b"grpc-accept-encoding"] == b"identity,gzip"
-        assert 9_000_000 < int(first[b"grpc-timeout"][:-1]) <= 10_000_000
-        assert b"grpc-timeout" not in dict(seen[1])
-        forbidden = {b"connection", b"host", b"accept", b"accept-encoding", b"transfer-encoding", b"grpc-encoding"}
-        assert not forbidden & set(first)
 
 
 async def test_r14_headers_over_the_servers_limit(connect: Connect) -> None:
@@ -164,53 +132,6 @@ async def test_r21_endless_answer_to_a_unary_call(connect: Connect) -> None:
         await still_fine(channel)
 
 
-async def test_r14_fault_14_messages_before_the_error_are_delivered(connect: Connect) -> None:
-    async def script(peer: Peer) -> None:
-        request = await peer.expect_headers()
-        body = f.message(b"one") + f.message(b"two") + b"\0\xff\xff\xff\xff"
-        await peer.send(peer.head(request.stream), f.data(request.stream, body))
-        assert await peer.expect_rst(request.stream) == f.CANCEL
-
-    async with FaultServer(script) as server, connect(server.target).call(e.COUNT) as call:
-        await call.send(b"", end=True)
-        assert await call.receive() == b"one"
-        assert await call.receive() == b"two"
-        for _ in range(2):
-            with pytest.raises(RpcError) as caught:
-                await call.receive()
-            assert caught.value.code == StatusCode.RESOURCE_EXHAUSTED
-
-
-RESETS = {
-    f.NO_ERROR: StatusCode.INTERNAL,
-    f.PROTOCOL_ERROR: StatusCode.INTERNAL,
-    f.INTERNAL_ERROR: StatusCode.INTERNAL,
-    f.FLOW_CONTROL_ERROR: StatusCode.INTERNAL,
-    f.CANCEL: StatusCode.CANCELLED,
-    f.ENHANCE_YOUR_CALM: StatusCode.RESOURCE_EXHAUSTED,
-    f.INADEQUATE_SECURITY: StatusCode.PERMISSION_DENIED,
-    f.HTTP_1_1_REQUIRED: StatusCode.INTERNAL,
-    255: StatusCode.INTERNAL,
-}
-
-
-@pytest.mark.parametrize("code", RESETS)
-async def test_r31_reset(connect: Connect, code: int) -> None:
-    async def script(peer: Peer) -> None:
-        request = await peer.expect_headers()
-        await peer.send(f.rst(request.stream, code))
-        await serve_echo(peer)
-
-    async with FaultServer(script) as server:
-        channel = connect(server.target)
-        with pytest.raises(StreamReset) as caught:
-            await channel.unary(e.ECHO, b"")
-        assert caught.value.code == RESETS[code]
-        assert not caught.value.unprocessed
-        await still_fine(channel)
-        assert len(server.peers) == 1
-
-
 async def test_r32_reset_after_the_trailers_changes_nothing(connect: Connect) -> None:
     async def script(peer: Peer) -> None:
         request = await peer.expect_headers()
@@ -221,31 +142,6 @@ async def test_r32_reset_after_the_trailers_changes_nothing(connect: Connect) ->
         channel = connect(server.target)
         assert await channel.unary(e.ECHO, b"") == b"x"
         await still_fine(channel)
-
-
-async def test_r55_refused_is_sent_again(connect: Connect) -> None:
-    async def script(peer: Peer) -> None:
-        request = await peer.expect_headers()
-        await peer.send(f.rst(request.stream, f.REFUSED_STREAM))
-        await serve_echo(peer)
-
-    async with FaultServer(script) as server:
-        await still_fine(connect(server.target))
-        assert len(f.of_kind(server.peers[0].frames, f.HEADERS)) == 2
-
-
-async def test_r55_refused_for_ever_is_no_endless_loop(connect: Connect) -> None:
-    async def script(peer: Peer) -> None:
-        while True:
-            request = await peer.expect_headers()
-            await peer.send(f.rst(request.stream, f.REFUSED_STREAM))
-
-    async with FaultServer(script) as server:
-        with pytest.raises(StreamRefused) as caught:
-            await connect(server.target).unary(e.ECHO, b"")
-        assert caught.value.code == StatusCode.UNAVAILABLE
-        assert caught.value.unprocessed
-        assert len(f.of_kind(server.peers[0].frames, f.HEADERS)) <= 8
 
 
 # -- deadlines
