@@ -19,11 +19,24 @@ from boxd._version import __version__
 
 if TYPE_CHECKING:
     from boxd import aio as aio
+    from boxd.blocking.api_keys import ApiKeyService
+    from boxd.blocking.backups import BackupService
+    from boxd.blocking.billing import BillingService
     from boxd.blocking.box import Box
     from boxd.blocking.boxes import BoxService
+    from boxd.blocking.checkpoints import CheckpointService
     from boxd.blocking.client import Compute
+    from boxd.blocking.disks import DiskHandle, DiskService
+    from boxd.blocking.domains import DomainService
     from boxd.blocking.logs import LogStream
+    from boxd.blocking.networks import NetworkService
+    from boxd.blocking.orgs import OrgService
+    from boxd.blocking.ports import PortService
     from boxd.blocking.process import ExecProcess, StreamReader, StreamWriter
+    from boxd.blocking.snapshots import SnapshotService
+    from boxd.blocking.templates import TemplateService
+    from boxd.blocking.tokens import TokenService
+    from boxd.blocking.variables import EnvService, SecretService
     from boxd.errors import (
         AuthenticationError,
         BoxdError,
@@ -51,13 +64,43 @@ if TYPE_CHECKING:
         VolumeMount,
         WhoamiResult,
     )
+    from boxd.types.account import ApiKey, ApiKeyInfo, EnvVariable, OrgInvite, OrgMember, Secret, Token, TokenInfo
+    from boxd.types.billing import (
+        Billing,
+        BillingActivity,
+        BillingActivityPage,
+        OrgBilledVm,
+        OrgBilling,
+        Plan,
+        UsageRates,
+        UsageReport,
+        VmUsage,
+    )
+    from boxd.types.networking import Domain, ExposedPort, Network
+    from boxd.types.storage import Backup, BackupSchedule, Checkpoint, DiskAttachment, Snapshot, Template
 
 __all__ = [  # noqa: RUF022  Grouped by subject.
     "__version__",
     # The client and its services.
     "Compute",
     "BoxService",
+    "TemplateService",
+    "SnapshotService",
+    "DiskService",
+    "DomainService",
+    "NetworkService",
+    "TokenService",
+    "ApiKeyService",
+    "EnvService",
+    "SecretService",
+    "OrgService",
+    "BillingService",
+    # Machines, and what belongs to one.
     "Box",
+    "BackupService",
+    "CheckpointService",
+    "PortService",
+    "DiskHandle",
     # Running commands and logs.
     "ExecProcess",
     "ExecResult",
@@ -78,6 +121,32 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "ResumeResult",
     "SuspendResult",
     "WhoamiResult",
+    "Backup",
+    "BackupSchedule",
+    "Checkpoint",
+    "DiskAttachment",
+    "Snapshot",
+    "Template",
+    "Domain",
+    "ExposedPort",
+    "Network",
+    "ApiKey",
+    "ApiKeyInfo",
+    "EnvVariable",
+    "OrgInvite",
+    "OrgMember",
+    "Secret",
+    "Token",
+    "TokenInfo",
+    "Billing",
+    "BillingActivity",
+    "BillingActivityPage",
+    "OrgBilledVm",
+    "OrgBilling",
+    "Plan",
+    "UsageRates",
+    "UsageReport",
+    "VmUsage",
     # Errors.
     "AuthenticationError",
     "BoxdError",
@@ -91,17 +160,6 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "UnsupportedError",
 ]
 
-# Where a name comes from. What is not here is a value or an error.
-_HOMES = {
-    "Compute": "boxd.blocking.client",
-    "BoxService": "boxd.blocking.boxes",
-    "Box": "boxd.blocking.box",
-    "ExecProcess": "boxd.blocking.process",
-    "StreamReader": "boxd.blocking.process",
-    "StreamWriter": "boxd.blocking.process",
-    "LogStream": "boxd.blocking.logs",
-}
-
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
@@ -110,8 +168,9 @@ def __getattr__(name: str) -> Any:
         return import_module(f"boxd.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'boxd' has no attribute {name!r}")
-    default = "boxd.errors" if name.endswith("Error") else "boxd.types"
-    value = getattr(import_module(_HOMES.get(name, default)), name)
+    from boxd._names import HOMES, twin
+
+    value = getattr(import_module(twin(HOMES[name])), name)
     globals()[name] = value
     return value
 

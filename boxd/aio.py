@@ -1,47 +1,95 @@
-"""The async surface of `boxd`, for asyncio and trio. The same names as in `boxd`, with `await` and `async with`."""
+"""The async surface of `boxd`, for asyncio and trio. The same names as in `boxd`, with `await` and `async with`. They
+are imported when they are first used."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from boxd._version import __version__
-from boxd.client import Compute
-from boxd.errors import (
-    AuthenticationError,
-    BoxdError,
-    ConnectionError,
-    FileTooLargeError,
-    InternalError,
-    InvalidArgumentError,
-    NotFoundError,
-    QuotaExceededError,
-    TimeoutError,
-    UnsupportedError,
-)
-from boxd.resources.box import Box
-from boxd.resources.boxes import BoxService
-from boxd.resources.logs import LogStream
-from boxd.resources.process import ExecProcess, StreamReader, StreamWriter
-from boxd.types import (
-    BoxConfig,
-    ConfigResult,
-    ExecResult,
-    LifecycleConfig,
-    NetworkConfig,
-    OrgSummary,
-    Proxy,
-    ProxyEntry,
-    ResizeResult,
-    ResumeResult,
-    SuspendResult,
-    VolumeMount,
-    WhoamiResult,
-)
+
+if TYPE_CHECKING:
+    from boxd.client import Compute
+    from boxd.errors import (
+        AuthenticationError,
+        BoxdError,
+        ConnectionError,
+        FileTooLargeError,
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        QuotaExceededError,
+        TimeoutError,
+        UnsupportedError,
+    )
+    from boxd.resources.api_keys import ApiKeyService
+    from boxd.resources.backups import BackupService
+    from boxd.resources.billing import BillingService
+    from boxd.resources.box import Box
+    from boxd.resources.boxes import BoxService
+    from boxd.resources.checkpoints import CheckpointService
+    from boxd.resources.disks import DiskHandle, DiskService
+    from boxd.resources.domains import DomainService
+    from boxd.resources.logs import LogStream
+    from boxd.resources.networks import NetworkService
+    from boxd.resources.orgs import OrgService
+    from boxd.resources.ports import PortService
+    from boxd.resources.process import ExecProcess, StreamReader, StreamWriter
+    from boxd.resources.snapshots import SnapshotService
+    from boxd.resources.templates import TemplateService
+    from boxd.resources.tokens import TokenService
+    from boxd.resources.variables import EnvService, SecretService
+    from boxd.types import (
+        BoxConfig,
+        ConfigResult,
+        ExecResult,
+        LifecycleConfig,
+        NetworkConfig,
+        OrgSummary,
+        Proxy,
+        ProxyEntry,
+        ResizeResult,
+        ResumeResult,
+        SuspendResult,
+        VolumeMount,
+        WhoamiResult,
+    )
+    from boxd.types.account import ApiKey, ApiKeyInfo, EnvVariable, OrgInvite, OrgMember, Secret, Token, TokenInfo
+    from boxd.types.billing import (
+        Billing,
+        BillingActivity,
+        BillingActivityPage,
+        OrgBilledVm,
+        OrgBilling,
+        Plan,
+        UsageRates,
+        UsageReport,
+        VmUsage,
+    )
+    from boxd.types.networking import Domain, ExposedPort, Network
+    from boxd.types.storage import Backup, BackupSchedule, Checkpoint, DiskAttachment, Snapshot, Template
 
 __all__ = [  # noqa: RUF022  Grouped by subject.
     "__version__",
     # The client and its services.
     "Compute",
     "BoxService",
+    "TemplateService",
+    "SnapshotService",
+    "DiskService",
+    "DomainService",
+    "NetworkService",
+    "TokenService",
+    "ApiKeyService",
+    "EnvService",
+    "SecretService",
+    "OrgService",
+    "BillingService",
+    # Machines, and what belongs to one.
     "Box",
+    "BackupService",
+    "CheckpointService",
+    "PortService",
+    "DiskHandle",
     # Running commands and logs.
     "ExecProcess",
     "ExecResult",
@@ -62,6 +110,32 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "ResumeResult",
     "SuspendResult",
     "WhoamiResult",
+    "Backup",
+    "BackupSchedule",
+    "Checkpoint",
+    "DiskAttachment",
+    "Snapshot",
+    "Template",
+    "Domain",
+    "ExposedPort",
+    "Network",
+    "ApiKey",
+    "ApiKeyInfo",
+    "EnvVariable",
+    "OrgInvite",
+    "OrgMember",
+    "Secret",
+    "Token",
+    "TokenInfo",
+    "Billing",
+    "BillingActivity",
+    "BillingActivityPage",
+    "OrgBilledVm",
+    "OrgBilling",
+    "Plan",
+    "UsageRates",
+    "UsageReport",
+    "VmUsage",
     # Errors.
     "AuthenticationError",
     "BoxdError",
@@ -74,3 +148,19 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "TimeoutError",
     "UnsupportedError",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name not in __all__:
+        raise AttributeError(f"module 'boxd.aio' has no attribute {name!r}")
+    from boxd._names import HOMES
+
+    value = getattr(import_module(HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

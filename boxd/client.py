@@ -12,7 +12,17 @@ if TYPE_CHECKING:
 
     from boxd.config import Settings
     from boxd.resources._base import Credentials
+    from boxd.resources.api_keys import ApiKeyService
+    from boxd.resources.billing import BillingService
     from boxd.resources.boxes import BoxService
+    from boxd.resources.disks import DiskService
+    from boxd.resources.domains import DomainService
+    from boxd.resources.networks import NetworkService
+    from boxd.resources.orgs import OrgService
+    from boxd.resources.snapshots import SnapshotService
+    from boxd.resources.templates import TemplateService
+    from boxd.resources.tokens import TokenService
+    from boxd.resources.variables import EnvService, SecretService
     from boxd.types import ConfigResult, WhoamiResult
 
 
@@ -67,6 +77,83 @@ class Compute:
             self._box = BoxService(self._session)
         return self._box
 
+    @property
+    def template(self) -> TemplateService:
+        """Templates: images and configurations, frozen together."""
+        from boxd.resources.templates import TemplateService
+
+        return TemplateService(self._session)
+
+    @property
+    def snapshot(self) -> SnapshotService:
+        """Snapshots: machines frozen under a name, to make others from."""
+        from boxd.resources.snapshots import SnapshotService
+
+        return SnapshotService(self._session)
+
+    @property
+    def disk(self) -> DiskService:
+        """Disks that outlive machines."""
+        from boxd.resources.disks import DiskService
+
+        return DiskService(self._session)
+
+    @property
+    def domain(self) -> DomainService:
+        """Host names of your own that lead to machines."""
+        from boxd.resources.domains import DomainService
+
+        return DomainService(self._session)
+
+    @property
+    def network(self) -> NetworkService:
+        """Private networks between machines."""
+        from boxd.resources.networks import NetworkService
+
+        return NetworkService(self._session)
+
+    @property
+    def token(self) -> TokenService:
+        """Short-lived tokens to hand on."""
+        from boxd.resources.tokens import TokenService
+
+        return TokenService(self._session)
+
+    @property
+    def api_key(self) -> ApiKeyService:
+        """API keys."""
+        from boxd.resources.api_keys import ApiKeyService
+
+        return ApiKeyService(self._session)
+
+    @property
+    def env(self) -> EnvService:
+        """Environment variables that all machines get."""
+        from boxd.resources.variables import EnvService
+
+        return EnvService(self._session)
+
+    @property
+    def secret(self) -> SecretService:
+        """Secrets that all machines get as environment variables."""
+        from boxd.resources.variables import SecretService
+
+        return SecretService(self._session)
+
+    @property
+    def org(self) -> OrgService:
+        """Organizations and who belongs to them."""
+        from boxd.resources.orgs import OrgService
+
+        return OrgService(self._session)
+
+    @property
+    def billing(self) -> BillingService:
+        """Plans, payment, and what was used."""
+        from boxd.resources.billing import BillingService
+
+        return BillingService(self._session)
+
     async def whoami(self) -> WhoamiResult:
         """Who the credential belongs to. RPC: Whoami."""
         from boxd import methods
@@ -88,6 +175,16 @@ class Compute:
 
         response = await self._session.unary(methods.GetConfig, GetConfigRequest())
         return ConfigResult(default_image=response.default_image, zone=response.zone)
+
+    async def link_ssh_key(self, public_key: str, label: str = "", device_id: str = "") -> None:
+        """Let an SSH key, in the form of an `authorized_keys` line, into the caller's machines. `label` is for people;
+        `device_id` is for clients on a device, which keep one. Raises `InvalidArgumentError` for what is no key.
+        RPC: LinkSshKey."""
+        from boxd import methods
+        from boxd.messages.ssh_key import LinkSshKeyRequest
+
+        request = LinkSshKeyRequest(pubkey=public_key, device_id=device_id, label=label)
+        await self._session.unary(methods.LinkSshKey, request)
 
     async def close(self) -> None:
         """End the calls under way and close the connections, in about a second at most. Idempotent; a call after it

@@ -30,12 +30,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "auth": {"transport", "config", "errors"},
     "resources": {"transport", "messages", "methods", *VALUES},
     "client": {"resources", "auth", "transport", "messages", "methods", *VALUES},
+    "_names": set(),
     "_portal": set(),
     "_blocking": {"_portal"},
     "blocking": {"_blocking", "client", "resources", *VALUES},
-    "aio": {"client", "resources", *VALUES},
+    "aio": {"client", "resources", "_names", *VALUES},
     "emulator": {"transport", "messages", "methods", *VALUES},
-    "": {"aio", "blocking", *VALUES},
+    "": {"aio", "blocking", "_names", *VALUES},
 }
 # The packages of others that each part may use.
 MAY_USE: dict[str, set[str]] = {
@@ -153,3 +154,12 @@ def test_a_client_loads_neither_httpx_nor_the_emulator() -> None:
     modules = loaded("import boxd, boxd.aio; boxd.Compute(token='t').box; boxd.aio.Compute(token='t').box")
     assert not [one for one in modules if one.startswith(("httpx", "httpcore", "h2", "grpc", "boxd.emulator", "trio"))]
     assert "boxd.messages.billing" not in modules
+    for name in ("api_keys", "billing", "checkpoints", "disks", "orgs", "snapshots", "templates", "usage", "variables"):
+        assert f"boxd.resources.{name}" not in modules
+        assert f"boxd.blocking.{name}" not in modules
+
+
+def test_a_program_loads_the_services_that_it_uses() -> None:
+    modules = loaded("import boxd; c = boxd.Compute(token='t'); c.disk, c.env")
+    assert {"boxd.blocking.disks", "boxd.blocking.variables", "boxd.types.storage"} <= modules
+    assert not {"boxd.blocking.billing", "boxd.types.billing", "boxd.messages.snapshot"} & modules

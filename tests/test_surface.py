@@ -12,76 +12,12 @@ import pytest
 import boxd
 import boxd.aio
 from boxd._blocking import Blocking
+from boxd._names import HOMES
+from tests.fixtures.surface import ADDED, API, BEYOND, PROPERTIES, PROPERTIES_BEYOND, VALUES
 
 CLASSES = [name for name in boxd.__all__ if inspect.isclass(getattr(boxd, name))]
 TWINS = [name for name in CLASSES if getattr(boxd, name) is not getattr(boxd.aio, name)]
 SPECIAL = {"__aiter__": "__iter__", "__anext__": "__next__", "__aenter__": "__enter__", "__aexit__": "__exit__"}
-
-# The part of the API that is there: what a call takes, with its defaults, and what comes of it.
-API = {
-    "Compute.__init__": "(*, api_key=None, token=None, api_url=None, exchange_url=None, org=None)",
-    "Compute.whoami": "() -> WhoamiResult",
-    "Compute.config": "() -> ConfigResult",
-    "Compute.close": "() -> None",
-    "BoxService.create": "(name='', image='', config=None, org=None, shared=False) -> Box",
-    "BoxService.list": "(org=None) -> list[Box]",
-    "BoxService.get": "(id_or_name, org=None) -> Box",
-    "BoxService.fork": "(source, name=None, config=None) -> Box",
-    "BoxService.list_orgs": "() -> list[OrgSummary]",
-    "Box.start": "() -> None",
-    "Box.stop": "() -> None",
-    "Box.reboot": "() -> None",
-    "Box.destroy": "() -> None",
-    "Box.suspend": "() -> SuspendResult",
-    "Box.resume": "() -> ResumeResult",
-    "Box.share": "() -> None",
-    "Box.unshare": "() -> None",
-    "Box.wait_until_ready": "(timeout=90.0, poll_interval=0.5) -> None",
-    "Box.exec": (
-        "(*args, stream=False, interactive=False, pty=False, timeout=None, env=None, close_stdin=False, cols=0, rows=0,"
-        " text=True) -> ExecResult | ExecResult[bytes] | ExecProcess"
-    ),
-    "Box.write_file": "(source, dest) -> None",
-    "Box.read_file": "(path) -> bytes",
-    "Box.proxies": "() -> list[Proxy]",
-    "Box.create_proxy": "(name, port=0) -> Proxy",
-    "Box.delete_proxy": "(name) -> None",
-    "Box.set_proxy_port": "(port, name='') -> None",
-    "Box.stream_logs": "(follow=False) -> LogStream",
-    "ExecProcess.iter_stdout": "() -> StreamReader",
-    "ExecProcess.iter_stderr": "() -> StreamReader",
-    "ExecProcess.wait": "() -> int",
-    "ExecProcess.close": "() -> None",
-    "ExecProcess.resize": "(cols, rows) -> None",
-    "StreamWriter.write": "(data) -> None",
-    "StreamWriter.write_eof": "() -> None",
-    "StreamWriter.drain": "() -> None",
-    "StreamReader.read": "() -> bytes",
-}
-PROPERTIES = {
-    "Compute": {"box"},
-    "Box": {
-        *("id", "name", "image", "public_ip", "status", "url", "boot_time_ms", "forked_from"),
-        *("restart_policy", "disk_bytes", "auto_suspend_timeout_secs", "ssh_port"),
-    },
-    "ExecProcess": {"stdin", "stdout", "stderr"},
-}
-VALUES = {
-    "BoxConfig": (
-        "(vcpu=0, memory='', disk='', env=None, cmd=None, restart_policy='always', lifecycle=None, network=None,"
-        " volumes=None)"
-    ),
-    "LifecycleConfig": "(auto_suspend_timeout=0, auto_destroy_timeout=0)",
-    "NetworkConfig": "(ssh=True, proxies=None)",
-    "ProxyEntry": "(name, port=0)",
-    "VolumeMount": "(disk_id, mount_path, read_only=False)",
-    "ExecResult": "(stdout, stderr, exit_code)",
-    "SuspendResult": "(suspend_us)",
-    "ResumeResult": "(resume_us)",
-    "WhoamiResult": "(user_id, fingerprints, default_network_id)",
-    "ConfigResult": "(default_image, zone)",
-    "Proxy": "(name, vm_name, domain, port, is_default)",
-}
 
 
 def members(cls: type) -> dict[str, Any]:
@@ -142,17 +78,35 @@ def plain(text: str | None) -> str:
     return re.sub(r"[\s()]+", "", text).lower()
 
 
+def stated(path: str) -> str:
+    """The signature that a call is to have: that of the API, and behind it what is added."""
+    if path in BEYOND:
+        return BEYOND[path]
+    head, back, tail = API[path].rpartition(") -> ")
+    return f"{head}, {ADDED[path]}{back}{tail}" if path in ADDED else API[path]
+
+
 def test_both_have_the_same_names() -> None:
-    assert boxd.__all__ == boxd.aio.__all__
-    assert len(set(boxd.__all__)) == len(boxd.__all__)
+    assert boxd.__all__ == boxd.aio.__all__ == ["__version__", *HOMES]
     for name in boxd.__all__:
         assert getattr(boxd, name) is not None
         assert getattr(boxd.aio, name) is not None
     assert set(boxd.__all__) <= set(dir(boxd))
+    assert set(boxd.__all__) <= set(dir(boxd.aio))
+    for side in (boxd, boxd.aio):
+        with pytest.raises(AttributeError, match="no_such_name"):
+            side.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("side", [boxd, boxd.aio], ids=["blocking", "async"])
+def test_type_checkers_see_the_same_names(side: Any) -> None:
+    tree = ast.parse(inspect.getsource(side))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert set(side.__all__) <= imported
 
 
 def test_values_and_errors_are_the_same_objects() -> None:
-    assert set(TWINS) == {"Compute", "BoxService", "Box", "ExecProcess", "LogStream", "StreamReader", "StreamWriter"}
+    assert set(TWINS) == {name for name, home in HOMES.items() if home.startswith(("boxd.client", "boxd.resources"))}
 
 
 @pytest.mark.parametrize("name", TWINS)
@@ -186,18 +140,36 @@ def test_everything_public_is_documented(name: str) -> None:
                 assert value.__doc__, f"{name}.{member}"
 
 
-@pytest.mark.parametrize("path", API)
+@pytest.mark.parametrize("path", [*API, *BEYOND])
 @pytest.mark.parametrize("side", [boxd, boxd.aio], ids=["blocking", "async"])
-def test_calls_are_those_of_the_api(side: Any, path: str) -> None:
+def test_calls_are_those_that_are_stated(side: Any, path: str) -> None:
     cls, name = path.split(".")
     found = signature(inspect.getattr_static(getattr(side, cls), name))
-    assert short(found, returns=name != "__init__") == API[path]
+    assert short(found, returns=name != "__init__") == stated(path)
+
+
+@pytest.mark.parametrize("path", ADDED)
+def test_what_is_added_to_a_call_is_optional_and_named(path: str) -> None:
+    cls, name = path.split(".")
+    found = signature(inspect.getattr_static(getattr(boxd, cls), name)).parameters
+    for added in ADDED[path].removeprefix("*, ").split(", "):
+        parameter = found[added.partition("=")[0]]
+        assert parameter.kind is parameter.KEYWORD_ONLY
+        assert parameter.default is not parameter.empty
+
+
+def test_every_call_is_stated() -> None:
+    assert not set(API) & set(BEYOND)
+    public = {f"{cls}.{name}" for cls, name in methods() if not name.startswith("_")}
+    properties = {f"{cls}.{name}" for names in (PROPERTIES, PROPERTIES_BEYOND) for cls in names for name in names[cls]}
+    assert public == {path for path in (*API, *BEYOND) if not path.endswith("__init__")} | properties
 
 
 @pytest.mark.parametrize("side", [boxd, boxd.aio], ids=["blocking", "async"])
-def test_properties_are_those_of_the_api(side: Any) -> None:
-    for name, properties in PROPERTIES.items():
-        assert properties <= {key for key, value in members(getattr(side, name)).items() if isinstance(value, property)}
+@pytest.mark.parametrize("cls", TWINS)
+def test_properties_are_those_that_are_stated(side: Any, cls: str) -> None:
+    found = {name for name, member in members(getattr(side, cls)).items() if isinstance(member, property)}
+    assert found == PROPERTIES.get(cls, set()) | PROPERTIES_BEYOND.get(cls, set())
 
 
 @pytest.mark.parametrize("name", VALUES)

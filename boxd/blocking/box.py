@@ -10,9 +10,13 @@ from boxd._blocking import Blocking, run
 from boxd.resources import box as _aio
 
 if TYPE_CHECKING:
+    from boxd.blocking.backups import BackupService
+    from boxd.blocking.checkpoints import CheckpointService
     from boxd.blocking.logs import LogStream
+    from boxd.blocking.ports import PortService
     from boxd.blocking.process import ExecProcess
     from boxd.types import ExecResult, Proxy, ResizeResult, ResumeResult, SuspendResult
+    from boxd.types.billing import UsageReport
     from collections.abc import Iterable, Mapping
 
 
@@ -205,6 +209,18 @@ class Box(Blocking["_aio.Box"]):
         """
         return run(self._async.delete_after(seconds, cron))
 
+    def set_networks(self, networks: Iterable[str]) -> list[str]:
+        """Put the machine into these private networks, by their ids, and no others. Returns those it is in. Raises
+        `NotFoundError`, and `UnsupportedError` on an older server. RPC: SetVmNetworks.
+        """
+        return run(self._async.set_networks(networks))
+
+    def set_egress_allow(self, entries: Iterable[str]) -> list[str]:
+        """Let the machine reach these hosts or addresses only; with none, everything. Returns what is then allowed.
+        Raises `InvalidArgumentError`, and `UnsupportedError` on an older server. RPC: SetVmEgressAllow.
+        """
+        return run(self._async.set_egress_allow(entries))
+
     def share(self) -> None:
         """Let everybody in the machine's organization see it. RPC: ShareVm."""
         run(self._async.share())
@@ -371,3 +387,30 @@ class Box(Blocking["_aio.Box"]):
         from boxd.blocking.logs import LogStream
 
         return LogStream._wrap(self._async.stream_logs(follow))
+
+    @property
+    def ports(self) -> PortService:
+        """The machine's ports that can be reached from everywhere."""
+        from boxd.blocking.ports import PortService
+
+        return PortService._wrap(self._async.ports)
+
+    @property
+    def checkpoints(self) -> CheckpointService:
+        """States of the machine that it can be put back to."""
+        from boxd.blocking.checkpoints import CheckpointService
+
+        return CheckpointService._wrap(self._async.checkpoints)
+
+    @property
+    def backups(self) -> BackupService:
+        """Copies of the machine's disk that the service keeps apart from it."""
+        from boxd.blocking.backups import BackupService
+
+        return BackupService._wrap(self._async.backups)
+
+    def usage(self, since: int = 0, until: int = 0) -> UsageReport:
+        """What the machine used between two times in seconds since 1970 (0: the service's default). Raises
+        `UnsupportedError` on an older server. RPC: GetVmUsage.
+        """
+        return run(self._async.usage(since, until))

@@ -12,6 +12,8 @@ from boxd.resources import boxes as _aio
 if TYPE_CHECKING:
     from boxd.blocking.box import Box
     from boxd.types import BoxConfig, OrgSummary
+    from boxd.types.storage import Snapshot
+    from collections.abc import Mapping
 
 
 class BoxService(Blocking["_aio.BoxService"]):
@@ -26,24 +28,39 @@ class BoxService(Blocking["_aio.BoxService"]):
         config: BoxConfig | None = None,
         org: str | None = None,
         shared: bool = False,
+        *,
+        from_snapshot: Snapshot | str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Box:
-        """Create a machine. Returns when it is scheduled: `Box.wait_until_ready` waits for the rest. RPC: CreateVm.
+        """Create a machine. Returns when it is scheduled: `Box.wait_until_ready` waits for the rest.
+        RPC: CreateVm, or with `from_snapshot` CreateVmFromSnapshot.
 
         Without `name` and `image` the service chooses. `org` is the organization that it belongs to and that pays
-        for it (None: the client's; empty: personal); with `shared` all of the organization sees it.
+        for it (None: the client's; empty: personal); with `shared` all of the organization sees it. On newer servers
+        `labels` are its labels, and `from_snapshot` makes it from a snapshot, given as such or by its name: then of
+        `config` the sizes, timers, network and volumes apply, and the rest is the snapshot's.
 
-        Raises `InvalidArgumentError` for a bad or taken name, `QuotaExceededError`, and `ValueError` for a bad
-        size.
+        Raises `InvalidArgumentError` for a bad or taken name, `QuotaExceededError`, `ValueError` for a bad size and
+        for what a snapshot excludes, and with `from_snapshot` `NotFoundError`, and `UnsupportedError` on an older
+        server.
         """
         from boxd.blocking.box import Box
 
-        return Box._wrap(run(self._async.create(name, image, config, org, shared)))
+        return Box._wrap(run(self._async.create(name, image, config, org, shared, from_snapshot=from_snapshot, labels=labels)))
 
-    def list(self, org: str | None = None) -> builtins.list[Box]:
-        """The machines of an organization (None: the client's; empty: personal). RPC: ListVms."""
+    def list(
+        self,
+        org: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        all_orgs: bool = False,
+    ) -> builtins.list[Box]:
+        """The machines of an organization (None: the client's; empty: personal), or with `all_orgs` of all that the
+        caller belongs to. With `labels` those that have all of these; on an older server none has. RPC: ListVms.
+        """
         from boxd.blocking.box import Box
 
-        return [Box._wrap(one) for one in run(self._async.list(org))]
+        return [Box._wrap(one) for one in run(self._async.list(org, labels=labels, all_orgs=all_orgs))]
 
     def get(self, id_or_name: str, org: str | None = None) -> Box:
         """A machine by its id or its name. RPCs: GetVm; ListVms where the service does not find names.
@@ -54,19 +71,31 @@ class BoxService(Blocking["_aio.BoxService"]):
 
         return Box._wrap(run(self._async.get(id_or_name, org)))
 
-    def fork(self, source: Box | str, name: str | None = None, config: BoxConfig | None = None) -> Box:
-        """Copy a machine: its disk, and while it runs its memory and processes. RPCs: GetVm, ForkVm.
+    def fork(
+        self,
+        source: Box | str,
+        name: str | None = None,
+        config: BoxConfig | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> Box:
+        """Copy a machine: its disk, and while it runs its memory and processes. RPC: ForkVm; GetVm for a name or an
+        id.
 
         `source` is a `Box`, a name or an id. Without `name` the service makes one from the source's. Of `config`
         the sizes, timers, network and volumes apply; environment, command and restart policy are those of the
-        source.
+        source. On newer servers `labels` are set beside those of the source.
 
         Raises `NotFoundError`, `InvalidArgumentError` for a taken name, and `QuotaExceededError`.
         """
         from boxd.blocking.box import Box
 
-        return Box._wrap(run(self._async.fork(unwrap(source), name, config)))
+        return Box._wrap(run(self._async.fork(unwrap(source), name, config, labels=labels)))
 
     def list_orgs(self) -> builtins.list[OrgSummary]:
-        """The organizations that the caller belongs to. RPC: ListOrgs."""
+        """The organizations that the caller belongs to. The same as `c.org.list`. RPC: ListOrgs."""
         return run(self._async.list_orgs())
+
+    def suggest_name(self) -> str:
+        """A name that is free. Raises `UnsupportedError` on an older server. RPC: SuggestVmName."""
+        return run(self._async.suggest_name())

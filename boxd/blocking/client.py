@@ -9,7 +9,17 @@ from boxd import client as _aio
 from boxd._blocking import Blocking, run
 
 if TYPE_CHECKING:
+    from boxd.blocking.api_keys import ApiKeyService
+    from boxd.blocking.billing import BillingService
     from boxd.blocking.boxes import BoxService
+    from boxd.blocking.disks import DiskService
+    from boxd.blocking.domains import DomainService
+    from boxd.blocking.networks import NetworkService
+    from boxd.blocking.orgs import OrgService
+    from boxd.blocking.snapshots import SnapshotService
+    from boxd.blocking.templates import TemplateService
+    from boxd.blocking.tokens import TokenService
+    from boxd.blocking.variables import EnvService, SecretService
     from boxd.types import ConfigResult, WhoamiResult
     from types import TracebackType
 
@@ -60,6 +70,83 @@ class Compute(Blocking["_aio.Compute"]):
 
         return BoxService._wrap(self._async.box)
 
+    @property
+    def template(self) -> TemplateService:
+        """Templates: images and configurations, frozen together."""
+        from boxd.blocking.templates import TemplateService
+
+        return TemplateService._wrap(self._async.template)
+
+    @property
+    def snapshot(self) -> SnapshotService:
+        """Snapshots: machines frozen under a name, to make others from."""
+        from boxd.blocking.snapshots import SnapshotService
+
+        return SnapshotService._wrap(self._async.snapshot)
+
+    @property
+    def disk(self) -> DiskService:
+        """Disks that outlive machines."""
+        from boxd.blocking.disks import DiskService
+
+        return DiskService._wrap(self._async.disk)
+
+    @property
+    def domain(self) -> DomainService:
+        """Host names of your own that lead to machines."""
+        from boxd.blocking.domains import DomainService
+
+        return DomainService._wrap(self._async.domain)
+
+    @property
+    def network(self) -> NetworkService:
+        """Private networks between machines."""
+        from boxd.blocking.networks import NetworkService
+
+        return NetworkService._wrap(self._async.network)
+
+    @property
+    def token(self) -> TokenService:
+        """Short-lived tokens to hand on."""
+        from boxd.blocking.tokens import TokenService
+
+        return TokenService._wrap(self._async.token)
+
+    @property
+    def api_key(self) -> ApiKeyService:
+        """API keys."""
+        from boxd.blocking.api_keys import ApiKeyService
+
+        return ApiKeyService._wrap(self._async.api_key)
+
+    @property
+    def env(self) -> EnvService:
+        """Environment variables that all machines get."""
+        from boxd.blocking.variables import EnvService
+
+        return EnvService._wrap(self._async.env)
+
+    @property
+    def secret(self) -> SecretService:
+        """Secrets that all machines get as environment variables."""
+        from boxd.blocking.variables import SecretService
+
+        return SecretService._wrap(self._async.secret)
+
+    @property
+    def org(self) -> OrgService:
+        """Organizations and who belongs to them."""
+        from boxd.blocking.orgs import OrgService
+
+        return OrgService._wrap(self._async.org)
+
+    @property
+    def billing(self) -> BillingService:
+        """Plans, payment, and what was used."""
+        from boxd.blocking.billing import BillingService
+
+        return BillingService._wrap(self._async.billing)
+
     def whoami(self) -> WhoamiResult:
         """Who the credential belongs to. RPC: Whoami."""
         return run(self._async.whoami())
@@ -67,6 +154,13 @@ class Compute(Blocking["_aio.Compute"]):
     def config(self) -> ConfigResult:
         """What the service says about itself. RPC: GetConfig."""
         return run(self._async.config())
+
+    def link_ssh_key(self, public_key: str, label: str = '', device_id: str = '') -> None:
+        """Let an SSH key, in the form of an `authorized_keys` line, into the caller's machines. `label` is for people;
+        `device_id` is for clients on a device, which keep one. Raises `InvalidArgumentError` for what is no key.
+        RPC: LinkSshKey.
+        """
+        run(self._async.link_ssh_key(public_key, label, device_id))
 
     def close(self) -> None:
         """End the calls under way and close the connections, in about a second at most. Idempotent; a call after it

@@ -33,3 +33,9 @@ def to_vm_config(config: BoxConfig | None) -> pb.VmConfig | None:
 
 def _size(value: str | int) -> int:
     return 0 if value == "" else parse_size(value)
+
+
+def check_duration(name: str, seconds: int) -> None:
+    """Refuse what no duration is. Raises `ValueError`."""
+    if seconds < 0:
+        raise ValueError(f"{name}={seconds!r}: use a positive number of seconds, or 0 for the default")

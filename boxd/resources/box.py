@@ -18,7 +18,11 @@ from boxd.resources.logs import LogStream
 from boxd.types import ExecResult, Proxy
 
 if TYPE_CHECKING:
+    from boxd.resources.backups import BackupService
+    from boxd.resources.checkpoints import CheckpointService
+    from boxd.resources.ports import PortService
     from boxd.resources.process import ExecProcess
+    from boxd.types.billing import UsageReport
 
 _TERMINAL = ("destroyed", "failed", "stopped")
 
@@ -209,3 +213,31 @@ class Box(Lifecycle):
         """The machine's console output as an iterator of `bytes`; with `follow` it goes on with what is to come.
         The call begins with the first piece and ends with the iterator's `close`. RPC: StreamLogs."""
         return LogStream(self._session, self._id, follow)
+
+    @property
+    def ports(self) -> PortService:
+        """The machine's ports that can be reached from everywhere."""
+        from boxd.resources.ports import PortService
+
+        return PortService(self._session, self)
+
+    @property
+    def checkpoints(self) -> CheckpointService:
+        """States of the machine that it can be put back to."""
+        from boxd.resources.checkpoints import CheckpointService
+
+        return CheckpointService(self._session, self._id)
+
+    @property
+    def backups(self) -> BackupService:
+        """Copies of the machine's disk that the service keeps apart from it."""
+        from boxd.resources.backups import BackupService
+
+        return BackupService(self._session, self._id)
+
+    async def usage(self, since: int = 0, until: int = 0) -> UsageReport:
+        """What the machine used between two times in seconds since 1970 (0: the service's default). Raises
+        `UnsupportedError` on an older server. RPC: GetVmUsage."""
+        from boxd.resources.usage import vm_usage
+
+        return await vm_usage(self._session, self._id, since, until)

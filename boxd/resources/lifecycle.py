@@ -93,10 +93,11 @@ class Lifecycle(Machine):
         `labels` are all it has afterwards. Raises `UnsupportedError` on an older server. RPC: UpdateVmLabels."""
         from boxd.messages.vm_settings import UpdateVmLabelsRequest
 
-        if isinstance(remove, str):
-            raise TypeError("`remove` is one string: give a list of the names of labels")
         request = UpdateVmLabelsRequest(
-            vm=self._id, set={} if labels is None else {**labels}, remove=[*remove], replace_all=replace
+            vm=self._id,
+            set={} if labels is None else {**labels},
+            remove=_strings("remove", remove),
+            replace_all=replace,
         )
         response = await self._session.unary(methods.UpdateVmLabels, request)
         self._labels = {**response.labels}
@@ -139,6 +140,22 @@ class Lifecycle(Machine):
         self._delete_at_ms = response.delete_at_ms or None
         return self._delete_at_ms
 
+    async def set_networks(self, networks: Iterable[str]) -> list[str]:
+        """Put the machine into these private networks, by their ids, and no others. Returns those it is in. Raises
+        `NotFoundError`, and `UnsupportedError` on an older server. RPC: SetVmNetworks."""
+        from boxd.messages.network import SetVmNetworksRequest
+
+        request = SetVmNetworksRequest(vm_id=self._id, networks=_strings("networks", networks))
+        return [*(await self._session.unary(methods.SetVmNetworks, request)).networks]
+
+    async def set_egress_allow(self, entries: Iterable[str]) -> list[str]:
+        """Let the machine reach these hosts or addresses only; with none, everything. Returns what is then allowed.
+        Raises `InvalidArgumentError`, and `UnsupportedError` on an older server. RPC: SetVmEgressAllow."""
+        from boxd.messages.network import SetVmEgressAllowRequest
+
+        request = SetVmEgressAllowRequest(vm=self._id, entries=_strings("entries", entries))
+        return [*(await self._session.unary(methods.SetVmEgressAllow, request)).entries]
+
     async def share(self) -> None:
         """Let everybody in the machine's organization see it. RPC: ShareVm."""
         from boxd.messages import vm_sharing
@@ -155,3 +172,9 @@ class Lifecycle(Machine):
 def _check_range(name: str, value: int) -> None:
     if not 0 <= value <= _LONGEST:
         raise ValueError(f"{name}={value!r}: use a whole number from 0 to 2**32 - 1")
+
+
+def _strings(name: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError(f"`{name}` is one string: give a list of strings")
+    return [*values]

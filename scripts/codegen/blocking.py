@@ -18,8 +18,21 @@ FOLDER = "boxd/blocking"
 MODULES = (
     "boxd/resources/process.py",
     "boxd/resources/logs.py",
+    "boxd/resources/backups.py",
+    "boxd/resources/checkpoints.py",
+    "boxd/resources/ports.py",
     "boxd/resources/box.py",
     "boxd/resources/boxes.py",
+    "boxd/resources/api_keys.py",
+    "boxd/resources/billing.py",
+    "boxd/resources/disks.py",
+    "boxd/resources/domains.py",
+    "boxd/resources/networks.py",
+    "boxd/resources/orgs.py",
+    "boxd/resources/snapshots.py",
+    "boxd/resources/templates.py",
+    "boxd/resources/tokens.py",
+    "boxd/resources/variables.py",
     "boxd/client.py",
 )
 #: Words of docstrings that differ between the surfaces.
@@ -66,14 +79,15 @@ class Module:
 
 def generate(root: Path) -> dict[str, str]:
     """The text of every file of the blocking surface, by its path relative to the root."""
-    modules = [_load(root, path) for path in MODULES]
+    modules = [load_module(root, path) for path in MODULES]
     homes = {cls.name: module for module in modules for cls in module.classes}
     files = {f"{FOLDER}/{Path(module.path).name}": _module(module, homes) for module in modules}
     files[f"{FOLDER}/__init__.py"] = header("the async classes") + '"""The blocking surface."""\n'
     return files
 
 
-def _load(root: Path, path: str) -> Module:
+def load_module(root: Path, path: str) -> Module:
+    """An async module with its public classes, each with the members of its bases."""
     tree = ast.parse((root / path).read_text(), path)
     trees = [tree]
     classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
