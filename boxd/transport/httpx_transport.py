@@ -5,6 +5,7 @@ alive through a graceful GOAWAY, and resets a stream whose response is left earl
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -22,11 +23,13 @@ from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream
 from boxd.transport.pool import Pool
-from boxd.transport.runtime import Runtime, Signal
+from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.target import Target
 
 if TYPE_CHECKING:
     import ssl
+
+logger = logging.getLogger("boxd.transport")
 
 # RFC 9113 section 8.2.2: these belong to a connection of HTTP/1.1.
 _DROPPED = frozenset((b"connection", b"host", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -116,6 +119,15 @@ def _request_headers(request: httpx.Request) -> Headers:
     return headers
 
 
+async def _close(body: httpx.AsyncByteStream) -> None:
+    """Let a request's body go: it is the caller's, so nothing is certain of it."""
+    with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_TIMEOUT):
+        try:
+            await body.aclose()
+        except Exception:
+            logger.exception("a request's body cannot be closed")
+
+
 class _Exchange:
     """One request and its response: the stream's events, turned into things to wait for."""
 
@@ -129,6 +141,8 @@ class _Exchange:
         self._error: Exception | None = None
         self._reader: Signal | None = None
         self._writer: Signal | None = None
+        # The task that sends the request's body, as long as anybody wants more of it.
+        self._sender: Handle | None = None
         self.status = 0
         self.headers: Headers = []
         self.trailers: Headers = []
@@ -145,7 +159,7 @@ class _Exchange:
             self._stream.send(b"".join(body), end=True)
         else:
             assert isinstance(body, httpx.AsyncByteStream)
-            self._runtime.spawn(lambda: self._send(body), "boxd request body")
+            self._sender = self._runtime.spawn(lambda: self._send(body), "boxd request body")
         self._connection.flush()
 
     async def _send(self, body: httpx.AsyncByteStream) -> None:
@@ -161,10 +175,12 @@ class _Exchange:
             self._connection.flush()
         except Exception as exc:
             # The caller's own iterator failed, or a write took too long: the reader of the response gets to know.
+            self._sender = None
             self._fail(exc)
             self.abandon()
         finally:
-            await body.aclose()
+            self._sender = None
+            await _close(body)
 
     async def _drained(self) -> None:
         stream = self._stream
@@ -210,7 +226,14 @@ class _Exchange:
         if self._stream is not None and not self._stream.done:
             self._stream.reset(ErrorCode.CANCEL)
             self._connection.flush()
+        self._end()
+
+    def _end(self) -> None:
+        """Nothing more comes, and nothing more of the request is wanted, also where its iterator is waiting."""
         self._ended = True
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.cancel()
         self._wake()
 
     def _fail(self, error: Exception) -> None:
@@ -234,8 +257,7 @@ class _Exchange:
 
     def on_end(self, trailers: Headers) -> None:
         self.trailers.extend(trailers)
-        self._ended = True
-        self._wake()
+        self._end()
 
     def on_failure(self, failure: StreamFailure) -> None:
         error = error_from_failure(failure)
@@ -243,8 +265,7 @@ class _Exchange:
         if failure.kind in ("lost", "closed"):
             mapped = httpx.ReadError
         self._fail(mapped(error.message))
-        self._ended = True
-        self._wake()
+        self._end()
 
     def on_drained(self) -> None:
         if self._writer is not None:
