@@ -46,7 +46,7 @@ def machine(channel: FakeChannel) -> Box:
 @pytest.mark.parametrize("case", [*CASES, *NEWER], ids=lambda case: case.rpc)
 async def test_a_call(case: Case) -> None:
     channel = FakeChannel({case.rpc: case.response})
-    assert await case.call(client(channel)) == case.result
+    assert await case.call(client(channel), machine(channel)) == case.result
     assert channel.requests == [(case.rpc, case.request)]
     assert bytes(channel.requests[0][1]) == bytes(case.request)  # Presence too.
 
@@ -54,8 +54,9 @@ async def test_a_call(case: Case) -> None:
 @pytest.mark.parametrize("case", [*CASES, *NEWER], ids=lambda case: case.rpc)
 async def test_its_error(case: Case) -> None:
     full = RpcError("too many", StatusCode.RESOURCE_EXHAUSTED, origin="server")
+    channel = FakeChannel({case.rpc: full})
     with pytest.raises(QuotaExceededError, match="too many"):
-        await case.call(client(FakeChannel({case.rpc: full})))
+        await case.call(client(channel), machine(channel))
 
 
 @pytest.mark.parametrize(("template_", "image"), [(TEMPLATE, "ubuntu"), ("t-1", "")], ids=["a Template", "an id"])
@@ -209,8 +210,9 @@ async def test_domains_where_no_server_has_them(older: str, newer: str, call: An
 
 @pytest.mark.parametrize("case", NEWER, ids=lambda case: case.rpc)
 async def test_a_newer_call_on_an_older_server(case: Case) -> None:
+    channel = FakeChannel({case.rpc: UNKNOWN})
     with pytest.raises(UnsupportedError, match=f"does not support {case.rpc}") as caught:
-        await case.call(client(FakeChannel({case.rpc: UNKNOWN})))
+        await case.call(client(channel), machine(channel))
     assert caught.value.grpc_code == 12
 
 
