@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from boxd.transport.wire import READ_SIZE
 
@@ -34,6 +35,12 @@ class AsyncioWire(asyncio.Protocol):
         # Not None while the kernel takes no more.
         self._blocked: asyncio.Future[None] | None = None
         self._gone = self._loop.create_future()
+
+    @property
+    def socket(self) -> Any:
+        """The operating system's, for its options."""
+        assert self._transport is not None
+        return self._transport.get_extra_info("socket")
 
     # -- Wire
 

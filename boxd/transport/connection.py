@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from time import monotonic
+from typing import Protocol
 
 import anyio
 
+from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.engine import ClientEngine
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
+from boxd.transport.watch import Watch
 from boxd.transport.wire import Wire
 
 logger = logging.getLogger("boxd.transport")
 
 #: Seconds for the last frames of a connection that is being closed.
 CLOSE_TIMEOUT = 1.0
+#: The debug data of a GOAWAY from a server that was pinged too often (gRPC proposal A8).
+TOO_MANY_PINGS = b"too_many_pings"
 #: Bytes per write; also what the writer holds at most besides the streams' queues.
 WRITE_SIZE = 1 << 18
 #: With more streams than these, what several of them have to say goes out in one write; with fewer, each writes at once
 #: and saves a turn of the event loop: a sixth of the time of a call.
 DIRECT_STREAMS = 4
+
+
+class Owner(Protocol):
+    """What a connection tells the pool that it is in. Neither blocks nor raises."""
+
+    def changed(self, connection: Connection) -> None:
+        """It has more or less room than before, or is over."""
+
+    def too_many_pings(self) -> None:
+        """The server wants fewer PINGs."""
 
 
 class Connection:
@@ -34,12 +49,11 @@ class Connection:
         wire: Wire,
         engine: EngineOptions,
         options: ConnectionOptions,
-        changed: Callable[[Connection], None],
+        owner: Owner,
     ) -> None:
         self._runtime = runtime
         self._wire = wire
-        self._options = options
-        self._changed = changed
+        self._owner = owner
         self.engine = ClientEngine(self, engine)
         #: Set while the writer waits for something to write.
         self._writer: Signal | None = None
@@ -50,7 +64,8 @@ class Connection:
         self._closed = anyio.Event()
         self._close_timer: Handle | None = None
         self._closing = False
-        self._settings_timer = runtime.call_later(options.settings_timeout, self._settings_due)
+        self._scolded = False
+        self._watch = Watch(self, runtime, options)
         self._task = runtime.spawn(self._run, "boxd connection")
 
     # -- for the pool and the calls
@@ -77,6 +92,7 @@ class Connection:
 
     def open(self, headers: Headers, events: StreamEvents) -> Stream:
         """Start a stream; follow with `flush` when its first data is queued too."""
+        self._watch.opening()
         return self.engine.open(headers, events)
 
     def flush(self) -> None:
@@ -104,9 +120,13 @@ class Connection:
 
     def close(self) -> None:
         """Begin to close: open streams fail now, the socket goes when the last frames are out. Idempotent."""
+        self.give_up("closed", ErrorCode.NO_ERROR, "the connection was closed by this client")
+
+    def give_up(self, kind: str, code: int, message: str) -> None:
+        """`close` for a reason: a `StreamFailure`'s kind and message, and the error code for the server."""
         if not self._closing:
             self._closing = True
-            self.engine.close()
+            self.engine.close(kind, code, message)
             self._limit_closing()
             self.flush()
 
@@ -117,17 +137,24 @@ class Connection:
     # -- EngineEvents
 
     def on_capacity(self) -> None:
-        self._changed(self)
+        if not self.engine.open_streams:
+            self._watch.idle()
+        self._owner.changed(self)
         if self.finished:
             self.flush()
 
     def on_goaway(self) -> None:
-        logger.info("%r: the server is going away (code %d)", self, self.engine.goaway_code)
-        self._changed(self)
+        if self.engine.goaway_code == ErrorCode.ENHANCE_YOUR_CALM and self.engine.goaway_debug == TOO_MANY_PINGS:
+            if not self._scolded:
+                self._scolded = True
+                self._owner.too_many_pings()
+        else:
+            logger.info("%r: the server is going away (code %d)", self, self.engine.goaway_code)
+        self._owner.changed(self)
         self.flush()
 
     def on_pong(self, payload: bytes) -> None:
-        """Nobody pings yet: whatever comes is fine."""
+        """Any byte is as good a sign of life."""
 
     # -- tasks
 
@@ -142,14 +169,14 @@ class Connection:
             logger.exception("%r failed; please report this", self)
         finally:
             self._closing = True  # `close` has nothing left to do.
-            self._settings_timer.cancel()
+            self._watch.stop()
             if self._close_timer is not None:
                 self._close_timer.cancel()
             self.engine.lost("the connection was dropped")
             with anyio.CancelScope(shield=True):
                 await self._wire.aclose()
             self._closed.set()
-            self._changed(self)
+            self._owner.changed(self)
 
     async def _read(self) -> None:
         engine = self.engine
@@ -164,6 +191,7 @@ class Connection:
     def _received(self, data: bytes) -> bool:
         """Bytes came. False: no more are wanted."""
         engine = self.engine
+        self._watch.last_read = monotonic()
         self._busy = True
         try:
             engine.receive(data)
@@ -193,11 +221,6 @@ class Connection:
         """The writer may be stuck on a peer that reads no more; it has a moment for the last words."""
         if self._close_timer is None:
             self._close_timer = self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
-
-    def _settings_due(self) -> None:
-        if not self.engine.settings_acknowledged:
-            self.engine.lost(f"the server sent no HTTP/2 SETTINGS within {self._options.settings_timeout:g} s")
-            self._scope.cancel()
 
     def __repr__(self) -> str:
         state = "closed" if self.engine.failure else "open" if self.usable else "draining"

@@ -90,7 +90,7 @@ def make_connector(
 ) -> Connector:
     """Connections that speak a version of HTTP: `2` or `1.1`."""
     if http_version == "2":
-        return Pool(lambda: dial(target, dialing), engine, options)
+        return Pool(lambda: dial(target, dialing, options.keepalive_timeout), engine, options)
     if http_version == "1.1":
         from boxd.transport.http1 import Http1Connector
 

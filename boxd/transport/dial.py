@@ -8,12 +8,18 @@ from typing import TYPE_CHECKING
 import anyio
 
 from boxd.transport.errors import ConnectFailed, NotHttp2, TlsFailed
+from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import in_trio
+from boxd.transport.sockets import keep_alive
 from boxd.transport.target import Target
 from boxd.transport.wire import SocketWire, Wire
 
 if TYPE_CHECKING:
     import ssl
+
+    from boxd.transport.asyncio_wire import AsyncioWire
+
+DEFAULT_SILENCE = ConnectionOptions().keepalive_timeout
 
 
 @dataclass(frozen=True)
@@ -26,19 +32,21 @@ class DialOptions:
     """TLS settings for `https` targets; None takes the system's certificate authorities."""
 
 
-async def dial(target: Target, options: DialOptions) -> Wire:
-    """Connect to a target. Raises `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
+async def dial(target: Target, options: DialOptions, silence: float = DEFAULT_SILENCE) -> Wire:
+    """Connect to a target. `silence` is for how many seconds the peer may leave what is sent unacknowledged. Raises
+    `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
     try:
         with anyio.fail_after(options.connect_timeout):
-            return await _dial(target, options)
+            return await _dial(target, options, silence)
     except TimeoutError as exc:
         message = f"cannot connect to {target}: no connection within {options.connect_timeout:g} s"
         raise ConnectFailed(message, unprocessed=True) from exc
 
 
-async def _dial(target: Target, options: DialOptions) -> Wire:
+async def _dial(target: Target, options: DialOptions, silence: float) -> Wire:
     try:
         wire = await _connect(target)
+        keep_alive(wire.socket, silence)
     except OSError as exc:
         raise ConnectFailed(f"cannot connect to {target}: {_reasons(exc)}", unprocessed=True) from exc
     if target.scheme != "https":
@@ -51,7 +59,7 @@ async def _dial(target: Target, options: DialOptions) -> Wire:
         raise
 
 
-async def _connect(target: Target) -> Wire:
+async def _connect(target: Target) -> SocketWire | AsyncioWire:
     """The socket: asyncio's own transport there, anyio's stream on trio."""
     unix = target.scheme == "unix"
     if in_trio():

@@ -74,6 +74,10 @@ class ConnectionLost(RpcError):
     default_code = StatusCode.UNAVAILABLE
 
 
+class KeepaliveTimeout(ConnectionLost):
+    """The connection was given up in the middle of the call: the server no longer gave a sign of life."""
+
+
 class StreamRefused(RpcError):
     """The server declined the call unprocessed: REFUSED_STREAM, or a GOAWAY that leaves it out."""
 

@@ -12,6 +12,7 @@ from boxd.transport.errors import (
     DeadlineExceeded,
     DecodeFailed,
     HeadersTooLarge,
+    KeepaliveTimeout,
     NotHttp2,
     ProtocolViolation,
     RpcError,
@@ -65,6 +66,8 @@ def error_from_failure(failure: StreamFailure) -> RpcError:
         return (TlsFailed if kind == "tls" else ConnectFailed)(text, unprocessed=unprocessed)
     if kind == "not-http2":
         return NotHttp2(text, unprocessed=True)
+    if kind == "keepalive":
+        return KeepaliveTimeout(text, unprocessed=unprocessed)
     if kind == "lost" or unprocessed:  # What was never written cannot be what the server broke the rules on.
         return ConnectionLost(text, unprocessed=unprocessed)
     return (HeadersTooLarge if kind == "headers" else ProtocolViolation)(text)

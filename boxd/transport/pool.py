@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from copy import copy
+from dataclasses import replace
 
 import anyio
 
@@ -122,13 +123,24 @@ class Pool(LoopBound):
                 return connection
         return None
 
-    def _changed(self, connection: Connection) -> None:
-        """A connection has more or less room than before."""
+    # -- Owner of the connections
+
+    def changed(self, connection: Connection) -> None:
+        """A connection has more or less room than before, or is over."""
         if connection.engine.failure is not None and connection in self._connections:
             self._connections.remove(connection)
             self._limit = self._options.max_connections
         if self._waiters:
             self._wake()
+
+    def too_many_pings(self) -> None:
+        """The server ends connections that send PINGs as often: further ones send half as many."""
+        if self._options.keepalive_time is not None:
+            time = 2 * self._options.keepalive_time
+            self._options = replace(self._options, keepalive_time=time)
+            logger.warning("the server gets too many PINGs; its next connections send one after %g s of silence", time)
+
+    # -- inside
 
     def _wake(self) -> None:
         """Let the first in line look, and see whether another connection is due."""
@@ -165,7 +177,7 @@ class Pool(LoopBound):
         if self._closed or runtime is None or runtime is not self._runtime:
             await wire.aclose()
             return
-        self._connections.append(Connection(runtime, wire, self._engine, self._options, self._changed))
+        self._connections.append(Connection(runtime, wire, self._engine, self._options, self))
         self._wake()
 
     def _not_connected(self, exc: Exception) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
+import anyio.abc
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -49,6 +50,11 @@ class SocketWire:
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
+
+    @property
+    def socket(self) -> Any:
+        """The operating system's, for its options."""
+        return self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
 
     async def receive(self) -> bytes:
         try:

@@ -38,7 +38,11 @@ def timers() -> list[str]:
         return []
     loop: Any = asyncio.get_running_loop()
     scheduled = [repr(one._callback) for one in getattr(loop, "_scheduled", []) if not one._cancelled]
-    return [one for one in scheduled if any(name in one for name in ("Call.", "Connection.", "CancelScope.cancel"))]
+    return [
+        one
+        for one in scheduled
+        if any(name in one for name in ("Call.", "Connection.", "Watch.", "Pool.", "CancelScope.cancel"))
+    ]
 
 
 def sockets() -> int:

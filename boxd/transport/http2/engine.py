@@ -141,11 +141,11 @@ class ClientEngine:
                 self._fault(fault)
         self._end(StreamFailure("lost", ErrorCode.NO_ERROR, message, cause=cause))
 
-    def close(self) -> None:
-        """End the connection from our side; open streams fail. Idempotent."""
+    def close(self, kind: str = "closed", code: int = ErrorCode.NO_ERROR, message: str = "it was closed here") -> None:
+        """End the connection from our side; open streams fail for this reason. Idempotent."""
         if self.failure is None:
-            self._end(StreamFailure("closed", ErrorCode.NO_ERROR, "the connection was closed by this client"))
-            self.outbound.last_words(goaway_frame(0, ErrorCode.NO_ERROR))
+            self._end(StreamFailure(kind, code, message))
+            self.outbound.last_words(goaway_frame(0, code))
 
     # -- called by Stream
 

@@ -52,9 +52,9 @@ class StreamFailure:
 
     kind: str
     """`reset`: the peer's RST_STREAM; `goaway`: the peer will not process it; `lost`: the connection ended;
-    `closed`: this side closed it; `protocol`: the peer broke HTTP/2; `headers`: its header list is too large;
-    `not-http2`: the peer does not speak it; `connect`, `tls`: there is no connection, where each stream makes its own
-    (HTTP/1.1)."""
+    `keepalive`: the peer gave no sign of life; `closed`: this side closed it; `protocol`: the peer broke HTTP/2;
+    `headers`: its header list is too large; `not-http2`: the peer does not speak it; `connect`, `tls`: there is no
+    connection, where each stream makes its own (HTTP/1.1)."""
     code: int
     """The HTTP/2 error code."""
     message: str
