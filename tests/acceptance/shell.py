@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,13 @@ import anyio
 async def sh(box: Any, script: str, **options: Any) -> Any:
     """Run a script in the box's shell."""
     return await box.exec("sh", "-c", script, **options)
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until `check` is true of what the server says, which has no event for it."""
+    with anyio.fail_after(15):
+        while not await check():  # noqa: ASYNC110
+            await anyio.sleep(0.1)
 
 
 class Released:

@@ -1,0 +1,112 @@
+"""Domains, networks and exposed ports."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import boxd
+from boxd import Domain
+from tests.acceptance.conftest import Connect
+from tests.acceptance.needs import needs
+from tests.conftest import StartServer
+from tests.fixtures.servers import Server
+
+pytestmark = pytest.mark.anyio
+
+OLDER = ("BindDomain", "UnbindDomain", "ListDomains")
+NEWER = ("AddCustomDomain", "RemoveCustomDomain", "ListCustomDomains")
+
+
+@needs(*OLDER)
+async def test_domains(client: Any, box: Any) -> None:
+    names = [f"{secrets.token_hex(4)}.example.org" for _ in range(2)]
+    assert await client.domain.bind(names[0], box) is None
+    await client.domain.bind(names[1], box.name)
+    found = {one.domain: one.vm_id for one in await client.domain.list()}
+    assert {name: found.get(name) for name in names} == dict.fromkeys(names, box.id)
+    with pytest.raises(boxd.InvalidArgumentError):  # It is taken.
+        await client.domain.bind(names[0], box.id)
+    for name in names:
+        assert await client.domain.unbind(name) is None
+    assert not {one.domain for one in await client.domain.list()} & {*names}
+
+
+@needs(*OLDER)
+async def test_a_domain_that_cannot_be(client: Any, box: Any) -> None:
+    with pytest.raises(boxd.NotFoundError):
+        await client.domain.unbind("nobody.example.org")
+    with pytest.raises(boxd.NotFoundError, match="nowhere"):
+        await client.domain.bind("www.example.org", "nowhere")
+    with pytest.raises(boxd.InvalidArgumentError):
+        await client.domain.bind("no domain", box)
+
+
+@needs("CreateNetwork", "ListNetworks")
+async def test_networks(client: Any) -> None:
+    made = await client.network.create(f"net-{secrets.token_hex(4)}")
+    assert made == boxd.Network(made.id)
+    (found,) = [one for one in await client.network.list() if one.id == made.id]
+    assert found.subnet
+    assert found.status
+    unnamed = await client.network.create()
+    assert unnamed.id != made.id
+    assert (await client.whoami()).default_network_id
+
+
+@needs("SetVmNetworks", "CreateNetwork")
+async def test_the_networks_of_a_machine(client: Any, new_box: Any) -> None:
+    network = await client.network.create()
+    assert await new_box.set_networks([network.id]) == [network.id]
+    with pytest.raises(boxd.NotFoundError):
+        await new_box.set_networks(["net-nowhere"])
+
+
+@needs("SetVmEgressAllow")
+async def test_what_a_machine_may_reach(new_box: Any) -> None:
+    assert await new_box.set_egress_allow(["example.org"]) == ["example.org"]
+    assert await new_box.set_egress_allow([]) == []
+
+
+@needs("ExposePort", "UnexposePort", "ListExposedPorts")
+async def test_ports(client: Any, new_box: Any) -> None:
+    made = await new_box.ports.expose(5432)
+    assert (made.vm_name, made.port, made.protocol) == (new_box.name, 5432, "tcp")
+    assert 0 < made.public_port < 65536
+    assert made.host
+    assert await new_box.ports.list() == [made]
+    assert await new_box.ports.unexpose(5432) is None
+    assert await new_box.ports.list() == []
+    with pytest.raises(boxd.NotFoundError):
+        await new_box.ports.unexpose(5432)
+
+
+@needs("ExposePort")
+async def test_more_ports_than_a_machine_may_have(new_box: Any) -> None:
+    for port in (1001, 1002, 1003):
+        await new_box.ports.expose(port)
+    with pytest.raises(boxd.QuotaExceededError):
+        await new_box.ports.expose(1004)
+
+
+# A server of one generation has one of the two ways to bind domains.
+
+
+@pytest.fixture(scope="module")
+def older(start_server: StartServer) -> Iterator[Server]:
+    """A server of generation 1."""
+    with start_server("emulator", generation=1) as server:
+        yield server
+
+
+@needs(*OLDER)
+async def test_domains_of_an_older_server(older: Server, compute: Connect) -> None:
+    async with compute(**older.settings) as c:
+        box = await c.box.create()
+        await c.domain.bind("www.example.org", box)
+        assert await c.domain.list() == [Domain("www.example.org", box.id)]
+        await c.domain.unbind("www.example.org")
+        await box.destroy()
