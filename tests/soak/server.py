@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
             self.write(f.goaway(self.last, f.NO_ERROR, b"max_age"))
 
     def goaway_below(self, stream: Stream) -> bool:
-        self.last = stream.number - 2
+        self.last = max(stream.number - 2, 0)
         self.streams = {number: one for number, one in self.streams.items() if number <= self.last}
         self.write(f.goaway(self.last))
         return True
