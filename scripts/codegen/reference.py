@@ -6,6 +6,7 @@ Both come from the async classes: a method's docstring names its RPCs after `RPC
 from __future__ import annotations
 
 import ast
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,9 @@ from codegen.blocking import MODULES, load_module
 from codegen.schema import load
 
 FILE = "docs/api.md"
+EMULATOR = "boxd/emulator"
+TESTS = "tests/acceptance/rpcs.json"
+"""For each RPC the modules of acceptance tests that make it; `tests/acceptance/conftest.py` writes it."""
 SERVICE = "proto/boxd/api/v1/service.proto"
 #: How an object of each class that makes calls is written in an example, and what it is.
 OBJECTS = {
@@ -89,9 +93,12 @@ def generate(root: Path) -> dict[str, str]:
         ]
     text.append(_RPCS)
     makers = callers(root)
+    served, tested = handlers(root), tests(root)
     for rpc, generation in generations(root).items():
         made = ", ".join(f"`{path}`" for path in makers.get(rpc, ()))
-        text.append(f"| {rpc} | {generation} | {made or f'none: {WITHOUT_CALL[rpc]}'} |\n")
+        there = "yes" if rpc in served else "no"
+        by = _some(tested.get(rpc, []))
+        text.append(f"| {rpc} | {generation} | {made or f'none: {WITHOUT_CALL[rpc]}'} | {there} | {by} |\n")
     return {FILE: "".join(text)}
 
 
@@ -119,6 +126,26 @@ def callers(root: Path) -> dict[str, list[str]]:
     return found
 
 
+def handlers(root: Path) -> set[str]:
+    """The RPCs that the emulator has a handler for: a method of this name that takes a request and its context."""
+    by_handler = {re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower(): rpc for rpc in generations(root)}
+    found = set()
+    for path in (root / EMULATOR).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or node.name not in by_handler:
+                continue
+            if [arg.arg for arg in node.args.args][2:] == ["context"]:
+                found.add(by_handler[node.name])
+    return found
+
+
+def tests(root: Path) -> dict[str, list[str]]:
+    """For each RPC the modules of acceptance tests that make it, as they were last recorded."""
+    path = root / TESTS
+    found: dict[str, list[str]] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
 def generations(root: Path) -> dict[str, str]:
     """For each RPC `1`, `2` or `both`: which servers have it."""
     schema = load(root)
@@ -131,6 +158,12 @@ def generations(root: Path) -> dict[str, str]:
         only = re.search(r"Generation ([12]) only", words)
         found[rpc.name] = only[1] if only else "both"
     return found
+
+
+def _some(names: list[str]) -> str:
+    """A few names, and how many there are more."""
+    shown = ", ".join(f"`{name}`" for name in names[:4]) or "none"
+    return f"{shown} and {len(names) - 4} more" if len(names) > 4 else shown
 
 
 def _row(cls: str, node: ast.FunctionDef | ast.AsyncFunctionDef, known: set[str]) -> CallRow | None:
@@ -174,8 +207,9 @@ _RPCS = """
 ## RPCs
 
 The service exists in two generations. A server that does not know a call's RPC answers UNIMPLEMENTED, which is an
-`UnsupportedError` that names it.
+`UnsupportedError` that names it. The tests are those of `tests/acceptance`, which run on asyncio, on trio and blocking,
+against the emulator and against grpcio.
 
-| RPC | generation | call |
-|---|---|---|
+| RPC | generation | call | emulator | tests |
+|---|---|---|---|---|
 """
