@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         "--sandbox", choices=("auto", "namespaces", "plain"), help="how boxes are kept apart (default auto)"
     )
     parser.add_argument(
+        "--network",
+        choices=("auto", "isolated", "host"),
+        help="a network for each box, without a way out, or the host's for all (default auto: isolated if possible)",
+    )
+    parser.add_argument(
         "--no-sudo",
         dest="sudo",
         action="store_false",

@@ -23,6 +23,9 @@ class Options:
     """Directory of the boxes' disks; None: a temporary one, removed at the end."""
     sandbox: str = "auto"
     """`auto`, `namespaces` or `plain`."""
+    network: str = "auto"
+    """`isolated`: a network for each box, without a way out; `host`: the host's for all; `auto`: isolated where the
+    kernel allows it."""
     sudo: bool = True
     """Whether a box's user can become its root with `sudo`, as on the real service."""
     api_key: str = field(default_factory=lambda: "bxd_" + secrets.token_hex(20), repr=False)
@@ -60,5 +63,7 @@ class Options:
                 raise ValueError(f"the port {port} is not in 0..65535")
         if self.sandbox not in ("auto", "namespaces", "plain"):
             raise ValueError(f"sandbox {self.sandbox!r} is not 'auto', 'namespaces' or 'plain'")
+        if self.network not in ("auto", "isolated", "host"):
+            raise ValueError(f"network {self.network!r} is not 'auto', 'isolated' or 'host'")
         if self.generation not in (1, 2):
             raise ValueError(f"generation {self.generation!r} is not 1 or 2")

@@ -58,7 +58,9 @@ class Emulator:
         state, temporary = _state_directory(options.state)
         if temporary:
             stack.callback(shutil.rmtree, state, True)
-        sandbox = await open_sandbox(state, remove_at_end=temporary, kind=options.sandbox, sudo=options.sudo)
+        sandbox = await open_sandbox(
+            state, remove_at_end=temporary, kind=options.sandbox, sudo=options.sudo, network=options.network
+        )
         stack.push_async_callback(sandbox.close)
         boxes = Boxes(sandbox, options)
         service = Service(boxes, options)

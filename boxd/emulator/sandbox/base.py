@@ -7,6 +7,7 @@ one booted box: it starts processes and opens files. Both are used from one asyn
 from __future__ import annotations
 
 import abc
+import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,11 @@ HOME = "/home/boxd"
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """The search path of a command in a box."""
+
+SHARED_NETWORK = (
+    "boxes share the host's network: two cannot listen on one port, and a box's page is whatever the host has there"
+)
+"""What boxes without a network of their own do not guarantee."""
 
 
 class SandboxError(Exception):
@@ -74,6 +80,13 @@ class Machine(abc.ABC):
         """Begin writing a file of the box, making missing parent directories; raises `OSError`."""
 
     @abc.abstractmethod
+    async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
+        """A non-blocking socket connected to a port of the box; raises `OSError`, as when nobody listens.
+
+        `protocol` is "tcp" or "udp".
+        """
+
+    @abc.abstractmethod
     async def freeze(self) -> None:
         """Stop every process of the box where it stands."""
 
@@ -99,6 +112,9 @@ class Sandbox(abc.ABC):
 
     limits: tuple[str, ...]
     """What this sandbox does not guarantee, one sentence each; shown when the emulator starts."""
+
+    own_network: bool
+    """Whether each box has a network of its own, so that two can listen on one port."""
 
     @abc.abstractmethod
     async def prepare(self, box: str, hostname: str) -> None:

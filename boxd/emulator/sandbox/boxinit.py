@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
 import socket
 import struct
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import inside, linux, rootfs, wire
+from . import inside, linux, network, rootfs, serve, sockets, wire
 
 _STOP_SECONDS = 1.0
 
@@ -31,7 +30,9 @@ def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: 
     os.umask(0o022)
     linux.unshare(linux.CLONE_NEWNS)
     rootfs.enter(plan, disk)
-    _enter_user_namespace()
+    _enter_user_namespace(linux.CLONE_NEWNET if plan.own_network else 0)
+    if plan.own_network:
+        network.bring_up()
     linux.set_hostname(hostname)
     rootfs.name_box(hostname)
     linux.drop_bounding_capabilities()
@@ -47,8 +48,8 @@ def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: 
         return
 
 
-def _enter_user_namespace() -> None:
-    """Enter a new user namespace that knows the same users as the one outside.
+def _enter_user_namespace(more: int) -> None:
+    """Enter a new user namespace that knows the same users as the one outside, and the namespaces `more` with it.
 
     The maps are written by a child that stays outside, since only there is the right to map more than one
     user.
@@ -70,7 +71,7 @@ def _enter_user_namespace() -> None:
         except OSError as error:
             failed = error.errno or 1
         os._exit(failed)
-    kinds = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC
+    kinds = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWUTS | linux.CLONE_NEWIPC | more
     linux.unshare(kinds)
     # unshare changed the credentials, which closes /proc/1 to the child.
     linux.set_dumpable(True)
@@ -110,29 +111,12 @@ class Machine:
             "open-write": self._open_write,
             "commit": self._commit,
             "abort": self._abort,
+            "connect": self._connect,
         }
 
     def serve(self) -> None:
         """Answer requests and report exits until the other end is gone."""
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        poll.register(wake_read, select.POLLIN)
-        wire.send(self._sock, {"event": "ready"})
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if wake_read in ready:
-                os.read(wake_read, 4096)
-                self._reap()
-            if self._sock.fileno() in ready:
-                request = wire.receive(self._sock)
-                if request is None:
-                    return
-                self._answer(*request)
+        serve.serve(self._sock, {"event": "ready"}, self._answer, self._ended)
 
     def _answer(self, request: wire.Message, fds: list[int]) -> None:
         reply: wire.Message
@@ -141,28 +125,15 @@ class Machine:
             reply, out = self._operations[request["op"]](request, fds)
         except OSError as error:
             reply = {"errno": error.errno or 5, "error": error.strerror or str(error)}
-        finally:
-            for fd in fds:
-                os.close(fd)
         wire.send(self._sock, {"id": request["id"], **reply}, out)
         for fd in out:
             os.close(fd)
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            number = self._numbers.pop(pid, None)
-            if number is not None:
-                code = os.waitstatus_to_exitcode(status)
-                wire.send(
-                    self._sock,
-                    {"event": "exit", "process": number, "code": code if code >= 0 else 128 - code},
-                )
+    def _ended(self, pid: int, status: int) -> None:
+        number = self._numbers.pop(pid, None)
+        if number is not None:
+            code = os.waitstatus_to_exitcode(status)
+            wire.send(self._sock, {"event": "exit", "process": number, "code": code if code >= 0 else 128 - code})
 
     def _spawn(self, request: wire.Message, fds: list[int]) -> Reply:
         master, files = -1, fds
@@ -274,6 +245,9 @@ class Machine:
     def _abort(self, request: wire.Message, fds: list[int]) -> Reply:
         self._uploads.abort(request["upload"])
         return {}, ()
+
+    def _connect(self, request: wire.Message, fds: list[int]) -> Reply:
+        return {}, (sockets.begin(network.ADDRESS, request["port"], request["protocol"]).detach(),)
 
 
 def _processes() -> dict[int, tuple[str, int]]:

@@ -12,11 +12,14 @@ from .namespaces import NamespaceSandbox
 from .plain import PlainSandbox
 
 
-async def open_sandbox(state: str, *, remove_at_end: bool, kind: str = "auto", sudo: bool = True) -> base.Sandbox:
+async def open_sandbox(
+    state: str, *, remove_at_end: bool, kind: str = "auto", sudo: bool = True, network: str = "auto"
+) -> base.Sandbox:
     """A working sandbox over the directory `state`.
 
     `kind` is "auto", "namespaces" (an error when the kernel refuses them) or "plain". With `sudo`, a box's
-    user can become its root. `remove_at_end` removes `state` with everything in it at the end. Raises
+    user can become its root. `network` is "auto", "isolated" (a network for each box, or an error) or "host" (the
+    host's for all). `remove_at_end` removes `state` with everything in it at the end. Raises
     `SandboxError` with the reason when the wanted kind does not work here.
     """
     refusals: list[str] = []
@@ -24,12 +27,14 @@ async def open_sandbox(state: str, *, remove_at_end: bool, kind: str = "auto", s
     if kind != "plain":
         for privileged, whole, in_memory in _candidates():
             try:
-                return await _try_namespaces(state, privileged, whole, in_memory, sudo, remove_at_end)
+                return await _try_namespaces(state, privileged, whole, in_memory, sudo, remove_at_end, network)
             except (base.SandboxError, OSError) as error:
                 rights = "root" if privileged else "user namespace"
                 refusals.append(f"{rights}: {error}")
     if kind == "namespaces":
         raise base.SandboxError("this machine gives no isolated boxes: " + "; ".join(dict.fromkeys(refusals)))
+    if network == "isolated":
+        raise base.SandboxError("a network for each box needs namespaces: " + "; ".join(refusals or ["not asked for"]))
     return PlainSandbox(state, remove_at_end, tuple(dict.fromkeys(refusals)))
 
 
@@ -44,10 +49,16 @@ def _candidates() -> list[tuple[bool, bool, bool]]:
 
 
 async def _try_namespaces(
-    state: str, privileged: bool, whole: bool, in_memory: bool, sudo: bool, remove_at_end: bool
+    state: str, privileged: bool, whole: bool, in_memory: bool, sudo: bool, remove_at_end: bool, network: str
 ) -> base.Sandbox:
     sandbox = await NamespaceSandbox.start(
-        state, privileged=privileged, whole=whole, in_memory=in_memory, sudo=sudo, remove_at_end=remove_at_end
+        state,
+        privileged=privileged,
+        whole=whole,
+        in_memory=in_memory,
+        sudo=sudo,
+        remove_at_end=remove_at_end,
+        network=network,
     )
     try:
         await _probe(sandbox)

@@ -13,11 +13,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from . import base, wire
+from . import base, sockets, wire
 from .channel import Channel, HelperGone
 from .process import FdReader, FdWriter, Process, make_pipes
 
 _START_SECONDS = 30.0
+
+OWN_NETWORK = "a box's network has no way out: what it needs from the internet wants `--network host`"
+"""What boxes with a network of their own do not have."""
 
 # Starts the supervisor without running the packages' own __init__ modules, which belong to the emulator's
 # process.
@@ -40,7 +43,9 @@ class NamespaceSandbox(base.Sandbox):
 
     def __init__(self, disks: str, privileged: bool, in_memory: bool, sudo: bool) -> None:
         self._disks = disks
-        self.limits = _limits(privileged, in_memory, sudo)
+        self.own_network = False
+        self.limits: tuple[str, ...] = ()
+        self._rights = (privileged, in_memory, sudo)
         self.user_name = "boxd" if privileged else "root"
         self._machines: dict[str, NamespaceMachine] = {}
         self._failure: str | None = None
@@ -50,13 +55,21 @@ class NamespaceSandbox(base.Sandbox):
 
     @classmethod
     async def start(
-        cls, state: str, *, privileged: bool, whole: bool, in_memory: bool, sudo: bool, remove_at_end: bool
+        cls,
+        state: str,
+        *,
+        privileged: bool,
+        whole: bool,
+        in_memory: bool,
+        sudo: bool,
+        remove_at_end: bool,
+        network: str = "auto",
     ) -> NamespaceSandbox:
         """Start the supervisor over the directory `state`.
 
         `privileged`: with the rights of root instead of a user namespace. `whole`: one overlay over `/`.
-        `in_memory`: disks in a tmpfs. `remove_at_end`: the supervisor removes `state` when it ends. Raises
-        `SandboxError` when the kernel refuses.
+        `in_memory`: disks in a tmpfs. `network`: as in `open_sandbox`. `remove_at_end`: the supervisor removes
+        `state` when it ends. Raises `SandboxError` when the kernel refuses.
         """
         disks = os.path.join(state, "disks")
         os.makedirs(disks, mode=0o700, exist_ok=True)
@@ -78,6 +91,7 @@ class NamespaceSandbox(base.Sandbox):
             "whole": whole,
             "in_memory": in_memory,
             "sudo": sudo,
+            "network": network,
             "disks": disks,
             "hidden": [state],
             "remove_at_end": state if remove_at_end else "",
@@ -97,6 +111,9 @@ class NamespaceSandbox(base.Sandbox):
             return
         if message["event"] == "failed":
             self._failure = message["error"]
+        else:
+            self.own_network = message["own_network"]
+            self.limits = _limits(self.own_network, *self._rights)
         self._ready.set()
 
     async def prepare(self, box: str, hostname: str) -> None:
@@ -107,7 +124,7 @@ class NamespaceSandbox(base.Sandbox):
 
     async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> base.Machine:
         ours, theirs = wire.pair()
-        machine = NamespaceMachine(self._channel, box)
+        machine = NamespaceMachine(self._channel, box, self.own_network)
         machine.attach(ours)
         self._machines[box] = machine
         everything = {"PATH": base.PATH, "HOME": base.HOME, "USER": self.user_name, "LOGNAME": self.user_name}
@@ -143,8 +160,9 @@ class NamespaceMachine(base.Machine):
 
     channel: Channel
 
-    def __init__(self, supervisor: Channel, box: str) -> None:
+    def __init__(self, supervisor: Channel, box: str, own_network: bool) -> None:
         self._supervisor = supervisor
+        self._own_network = own_network
         self._box = box
         self._exits: dict[int, asyncio.Future[int]] = {}
         self.ready = asyncio.Event()
@@ -238,6 +256,12 @@ class NamespaceMachine(base.Machine):
 
         return base.Upload(fds[0], commit, abort)
 
+    async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
+        if not self._own_network:
+            return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))
+        _, fds = await self.channel.request({"op": "connect", "port": port, "protocol": protocol})
+        return await sockets.finish(socket.socket(fileno=fds[0]))
+
     async def freeze(self) -> None:
         await self.channel.request({"op": "freeze"})
 
@@ -298,8 +322,8 @@ def _command(fd: int) -> list[str]:
     ]
 
 
-def _limits(privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
-    limits = ["boxes share the host's network: two boxes cannot listen on the same port"]
+def _limits(own_network: bool, privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
+    limits = [OWN_NETWORK if own_network else base.SHARED_NETWORK]
     limits.append("fork copies the files of a box, not its running processes")
     if not privileged:
         limits.append(

@@ -10,11 +10,13 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping
 
-from . import base, trees, walk
+from . import base, sockets, trees, walk
+from .base import SHARED_NETWORK
 from .process import FdReader, FdWriter, Process, make_pipes, set_window_size
 
 # Runs in a session of its own: makes the terminal on descriptor 0 the controlling one, then becomes the
@@ -26,6 +28,7 @@ class PlainSandbox(base.Sandbox):
     """See the module. `refusals` are the reasons why nothing better works here."""
 
     name = "plain"
+    own_network = False
 
     def __init__(self, state: str, remove_at_end: bool, refusals: tuple[str, ...] = ()) -> None:
         self._state = state
@@ -40,7 +43,8 @@ class PlainSandbox(base.Sandbox):
             "absolute paths in commands are the host's",
             "absolute paths in file transfers are below the box's directory, which commands do not know",
             "processes that leave their session outlive their box, and all do when the emulator is killed by SIGKILL",
-            "boxes share the host's network, and fork copies the files of a box, not its running processes",
+            SHARED_NETWORK,
+            "fork copies the files of a box, not its running processes",
         )
 
     def _disk(self, box: str) -> str:
@@ -167,6 +171,9 @@ class PlainMachine(base.Machine):
             pending.abort()
 
         return base.Upload(pending.fd, commit, abort)
+
+    async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
+        return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))
 
     async def freeze(self) -> None:
         for pid in list(self._groups):

@@ -64,7 +64,7 @@ class Plan:
 
     `privileged` says whether the mounts are made with the rights of the machine's root; `user` and `group`
     are the numeric owner of the box's home, and `hidden` are absolute host paths that a box must not see even
-    empty. With `sudo`, the box's user can become its root.
+    empty. With `sudo`, the box's user can become its root. `own_network` gives each box a network of its own.
     """
 
     layers: tuple[Layer, ...]
@@ -73,6 +73,7 @@ class Plan:
     group: int
     hidden: tuple[str, ...]
     sudo: bool
+    own_network: bool = False
 
     def place(self, disk: str, path: str) -> str:
         """The path on the disk where the box's `path` (relative to its root) is written."""

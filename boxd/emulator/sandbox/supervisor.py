@@ -9,15 +9,15 @@ Started as `python -I -S -c BOOT FD` (see `namespaces`), with nothing but the st
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
-import select
 import signal
 import socket
 import sys
 from collections.abc import Callable
 
-from . import boxinit, linux, rootfs, trees, wire
+from . import boxinit, linux, network, rootfs, serve, trees, wire
 
 
 def main(fd: int) -> int:
@@ -75,6 +75,16 @@ def _report(sock: socket.socket, text: str) -> None:
         print(f"boxd emulator, box supervisor: {text}", file=sys.stderr)
 
 
+def _own_network(wanted: str) -> bool:
+    """Whether each box gets a network namespace; `OSError` when that is wanted and the kernel refuses."""
+    if wanted == "host":
+        return False
+    possible = network.is_possible()
+    if wanted == "isolated" and not possible:
+        raise OSError(errno.EPERM, "the kernel gives boxes no network namespace")
+    return possible
+
+
 class Supervisor:
     """Serves the emulator's socket."""
 
@@ -91,7 +101,13 @@ class Supervisor:
             linux.mount("tmpfs", self._disks, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=700")
         user = rootfs.free_user_id() if config["privileged"] else 0
         self._plan = rootfs.Plan(
-            tuple(layers), config["privileged"], user, user, tuple(config["hidden"]), config["sudo"]
+            tuple(layers),
+            config["privileged"],
+            user,
+            user,
+            tuple(config["hidden"]),
+            config["sudo"],
+            _own_network(config["network"]),
         )
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._operations: dict[str, Callable[[wire.Message, list[int]], None]] = {
@@ -105,32 +121,10 @@ class Supervisor:
 
     def serve(self) -> None:
         """Answer requests and report ends until the emulator is gone, then end and remove what is left."""
-        wake_read, wake_write = os.pipe()
-        os.set_blocking(wake_read, False)
-        os.set_blocking(wake_write, False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-        poll = select.poll()
-        poll.register(self._sock, select.POLLIN)
-        poll.register(wake_read, select.POLLIN)
         # Boxes are forked from here: what exists now is shared with them instead of copied by the collector.
         gc.freeze()
-        self._tell({"event": "ready"})
-        while True:
-            ready = {fd for fd, _ in poll.poll()}
-            if wake_read in ready:
-                os.read(wake_read, 4096)
-                self._reap()
-            if self._sock.fileno() in ready:
-                received = wire.receive(self._sock)
-                if received is None:
-                    break
-                request, fds = received
-                try:
-                    self._operations[request["op"]](request, fds)
-                finally:
-                    for fd in fds:
-                        os.close(fd)
+        ready = {"event": "ready", "own_network": self._plan.own_network}
+        serve.serve(self._sock, ready, lambda request, fds: self._operations[request["op"]](request, fds), self._ended)
         self._end()
 
     def _tell(self, message: wire.Message) -> None:
@@ -225,22 +219,15 @@ class Supervisor:
         for layer in self._plan.layers:
             os.makedirs(os.path.join(target, "work", layer.key))
 
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            box = self._boxes.pop(pid, None)
-            if box is not None:
-                self._tell({"event": "gone", "box": box})
-            elif pid in self._workers:
-                number, report = self._workers.pop(pid)
-                with open(report, encoding="utf-8", errors="replace") as source:
-                    failure = source.read()
-                self._finish(number, status, failure)
+    def _ended(self, pid: int, status: int) -> None:
+        box = self._boxes.pop(pid, None)
+        if box is not None:
+            self._tell({"event": "gone", "box": box})
+        elif pid in self._workers:
+            number, report = self._workers.pop(pid)
+            with open(report, encoding="utf-8", errors="replace") as source:
+                failure = source.read()
+            self._finish(number, status, failure)
 
     def _finish(self, number: int, status: int, failure: str) -> None:
         if status == 0:
