@@ -555,6 +555,10 @@ class VarItem(Message):
             "bound_machines": field(7, TYPE_UINT32),
         }
 
+    def __repr__(self) -> str:
+        shown = replace(self, value=self.value and "[redacted]")
+        return super(VarItem, shown).__repr__()
+
 
 class VarListReply(Message):
     """Variables and secrets."""

@@ -195,19 +195,19 @@ class Box(Lifecycle):
 
     async def proxies(self) -> list[Proxy]:
         """The names on the web that lead to the machine. RPC: ListProxies."""
-        return await proxies.list_proxies(self._session, self._name)
+        return await proxies.list_proxies(self._session, self)
 
     async def create_proxy(self, name: str, port: int = 0) -> Proxy:
         """Add a name: `https://NAME.BOX.boxd.sh` leads to `port` (0: the service's default). RPC: CreateProxy."""
-        return await proxies.create_proxy(self._session, self._name, name, port)
+        return await proxies.create_proxy(self._session, self, name, port)
 
     async def delete_proxy(self, name: str) -> None:
         """Remove a name. RPC: DeleteProxy."""
-        await proxies.delete_proxy(self._session, self._name, name)
+        await proxies.delete_proxy(self._session, self, name)
 
     async def set_proxy_port(self, port: int, name: str = "") -> None:
         """Let a name lead to another port; without `name` the machine's own. RPC: SetProxyPort."""
-        await proxies.set_proxy_port(self._session, self._name, name, port)
+        await proxies.set_proxy_port(self._session, self, name, port)
 
     def stream_logs(self, follow: bool = False) -> LogStream:
         """The machine's console output as an iterator of `bytes`; with `follow` it goes on with what is to come.

@@ -324,11 +324,11 @@ async def test_proxies() -> None:
     await box.set_proxy_port(3001, name="api")
     await box.delete_proxy("api")
     assert [request for _, request in channel.requests] == [
-        proxy.ListProxiesRequest(vm_name="one"),
-        proxy.CreateProxyRequest(name="api", vm_name="one", port=3001),
-        proxy.SetProxyPortRequest(name="", vm_name="one", port="3000"),
-        proxy.SetProxyPortRequest(name="api", vm_name="one", port="3001"),
-        proxy.DeleteProxyRequest(name="api", vm_name="one"),
+        proxy.ListProxiesRequest(vm_name="one", vm="vm-1"),
+        proxy.CreateProxyRequest(name="api", vm_name="one", vm="vm-1", port=3001),
+        proxy.SetProxyPortRequest(name="", vm_name="one", vm="vm-1", port="3000"),
+        proxy.SetProxyPortRequest(name="api", vm_name="one", vm="vm-1", port="3001"),
+        proxy.DeleteProxyRequest(name="api", vm_name="one", vm="vm-1"),
     ]
     with pytest.raises(ValueError, match="65536"):
         await box.create_proxy("x", 65536)
