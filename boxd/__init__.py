@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from boxd.blocking.networks import NetworkService
     from boxd.blocking.orgs import OrgService
     from boxd.blocking.ports import PortService
-    from boxd.blocking.process import ExecProcess, StreamReader, StreamWriter
+    from boxd.blocking.process import ExecProcess, OutputReader, StreamReader, StreamWriter
     from boxd.blocking.snapshots import SnapshotService
     from boxd.blocking.templates import TemplateService
     from boxd.blocking.tokens import TokenService
@@ -40,7 +40,10 @@ if TYPE_CHECKING:
     from boxd.errors import (
         AuthenticationError,
         BoxdError,
+        BoxStoppedError,
         ConnectionError,
+        ExecError,
+        ExitUnknownError,
         FileTooLargeError,
         InternalError,
         InvalidArgumentError,
@@ -105,6 +108,7 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "ExecProcess",
     "ExecResult",
     "LogStream",
+    "OutputReader",
     "StreamReader",
     "StreamWriter",
     # What calls take.
@@ -150,7 +154,10 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     # Errors.
     "AuthenticationError",
     "BoxdError",
+    "BoxStoppedError",
     "ConnectionError",
+    "ExecError",
+    "ExitUnknownError",
     "FileTooLargeError",
     "InternalError",
     "InvalidArgumentError",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from boxd._portal import run
+from boxd._portal import Desk, run
 
-__all__ = ["Blocking", "run", "unwrap"]
+__all__ = ["Blocking", "at_desk", "desk_for", "run", "unwrap"]
 
 A = TypeVar("A")
 Self = TypeVar("Self", bound="Blocking[Any]")
@@ -41,3 +42,14 @@ class Blocking(Generic[A]):
 def unwrap(value: Any) -> Any:
     """An argument as the async twin takes it."""
     return value._async if isinstance(value, Blocking) else value
+
+
+def desk_for(*callbacks: Callable[..., object] | None) -> Desk | None:
+    """Where a call has its callbacks called: in the thread that makes it. None where there are none."""
+    return Desk() if any(callback is not None for callback in callbacks) else None
+
+
+def at_desk(callback: Callable[..., object] | None, desk: Desk | None) -> Any:
+    """A callback as the async twin takes it."""
+    # What is no function is for the async twin to refuse.
+    return desk.bind(callback) if desk is not None and callable(callback) else callback

@@ -10,7 +10,8 @@ import contextvars
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ class Portal:
         self._thread = threading.Thread(target=self._main, name="boxd", daemon=True)
         self._thread.start()
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[Any, Any, T], desk: Desk | None = None) -> T:
         """Run a coroutine to its end and return its result, or raise its exception. An exception in the waiting
-        thread, such as `KeyboardInterrupt`, cancels it."""
+        thread, such as `KeyboardInterrupt`, cancels it. What the coroutine asks of `desk` is done in this thread."""
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError("the blocking API cannot be used on its own event loop; use boxd.aio there")
-        hop = _Hop(self._loop, coroutine)
+        hop = _Hop(self._loop, coroutine, desk)
         try:
             self._loop.call_soon_threadsafe(hop.start)
         except RuntimeError as exc:
@@ -47,6 +48,8 @@ class Portal:
             self._park()
             raise RuntimeError("the process is ending: boxd's background loop has stopped") from exc
         try:
+            if desk is not None:
+                desk.serve()
             hop.wait()
         except BaseException:
             hop.abort()
@@ -84,13 +87,66 @@ class Portal:
             loop.close()
 
 
+class Desk:
+    """Where a coroutine has functions called in the thread that waits for it."""
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def bind(self, function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """The function as a coroutine function for the event loop. It is called at the desk."""
+
+        async def called(*args: Any) -> Any:
+            import asyncio
+
+            loop = asyncio.get_running_loop()
+            answer = loop.create_future()
+
+            def work() -> None:
+                try:
+                    result = function(*args)
+                except StopIteration as error:
+                    # No future can hold one. A coroutine that lets one out fails in the same way.
+                    failure = RuntimeError("the callback raised StopIteration")
+                    failure.__cause__ = error
+                    loop.call_soon_threadsafe(_answer, answer, None, failure)
+                except Exception as error:
+                    loop.call_soon_threadsafe(_answer, answer, None, error)
+                else:
+                    loop.call_soon_threadsafe(_answer, answer, result, None)
+
+            self._work.put(work)
+            return await answer
+
+        return called
+
+    def serve(self) -> None:
+        """Do what is asked, until `close`."""
+        while (work := self._work.get()) is not None:
+            work()
+
+    def close(self) -> None:
+        """The coroutine has ended."""
+        self._work.put(None)
+
+
+def _answer(future: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
+    if future.done():  # Nobody waits any more.
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
 class _Hop:
     """One coroutine's way to the loop and its result's way back."""
 
-    __slots__ = ("_context", "_coroutine", "_done", "_loop", "_task")
+    __slots__ = ("_context", "_coroutine", "_desk", "_done", "_loop", "_task")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], desk: Desk | None) -> None:
         self._loop = loop
+        self._desk = desk
         self._coroutine = coroutine
         self._context = _context()
         self._task: asyncio.Task[Any] | None = None
@@ -103,6 +159,8 @@ class _Hop:
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._done.release()
+        if self._desk is not None:
+            self._desk.close()
 
     def wait(self) -> None:
         """Wait for the end of the coroutine."""
@@ -144,12 +202,12 @@ _portal: Portal | None = None
 _lock = threading.Lock()
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
+def run(coroutine: Coroutine[Any, Any, T], desk: Desk | None = None) -> T:
     """Run a coroutine on the process's background loop and wait for it."""
     portal = _portal
     if portal is None:
         portal = _start()
-    return portal.run(coroutine)
+    return portal.run(coroutine, desk)
 
 
 def _start() -> Portal:

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from boxd.errors import (
         AuthenticationError,
         BoxdError,
+        BoxStoppedError,
         ConnectionError,
+        ExecError,
+        ExitUnknownError,
         FileTooLargeError,
         InternalError,
         InvalidArgumentError,
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from boxd.resources.networks import NetworkService
     from boxd.resources.orgs import OrgService
     from boxd.resources.ports import PortService
-    from boxd.resources.process import ExecProcess, StreamReader, StreamWriter
+    from boxd.resources.process import ExecProcess, OutputReader, StreamReader, StreamWriter
     from boxd.resources.snapshots import SnapshotService
     from boxd.resources.templates import TemplateService
     from boxd.resources.tokens import TokenService
@@ -94,6 +97,7 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "ExecProcess",
     "ExecResult",
     "LogStream",
+    "OutputReader",
     "StreamReader",
     "StreamWriter",
     # What calls take.
@@ -139,7 +143,10 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     # Errors.
     "AuthenticationError",
     "BoxdError",
+    "BoxStoppedError",
     "ConnectionError",
+    "ExecError",
+    "ExitUnknownError",
     "FileTooLargeError",
     "InternalError",
     "InvalidArgumentError",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from boxd.types import ExecResult
 
 
 class BoxdError(Exception):
@@ -77,6 +80,26 @@ class InternalError(BoxdError):
 
 class UnsupportedError(BoxdError):
     """The server does not know this call (UNIMPLEMENTED): it is older or newer than what the call needs."""
+
+
+class ExecError(BoxdError):
+    """A command ran to its end, and its exit status is not 0. Raised with `check=True` and by `ExecResult.check`."""
+
+    result: ExecResult | ExecResult[bytes]
+    """What the command left behind. `stdout` and `stderr` of the error are its outputs."""
+
+
+class ExitUnknownError(InternalError):
+    """A command's stream ended in order, but without an exit status: whether the command succeeded is unknown."""
+
+
+class BoxStoppedError(BoxdError):
+    """The machine was stopped or destroyed, before a command or while it ran. `grpc_code` is that of the command's
+    call, None where it ended in order."""
+
+    status: str = ""
+    """The machine's status after that, as the service tells it: `stopped`, `destroyed` or `failed`; empty where only
+    the command's failure tells."""
 
 
 _BY_CODE: dict[int, type[BoxdError]] = {

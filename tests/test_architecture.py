@@ -21,8 +21,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transport.http2": set(),
     "transport": {"transport.http2"},
     "messages": set(),
-    "errors": set(),
-    "types": set(),
+    # A result raises an error, which has the result.
+    "errors": {"types"},
+    "types": {"errors"},
     "sizes": set(),
     "update_notice": set(),
     "config": {"errors"},

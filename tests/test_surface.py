@@ -55,8 +55,9 @@ def short(found: inspect.Signature, *, returns: bool) -> str:
 
 def overloads(cls: type, name: str) -> list[str]:
     """The overloads of a method as they are written, in the words of the blocking surface."""
-    tree = ast.parse(inspect.getsource(inspect.getmodule(cls)))  # type: ignore[arg-type]
-    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == cls.__name__)
+    home = next((base for base in cls.__mro__ if name in vars(base)), cls)
+    tree = ast.parse(inspect.getsource(inspect.getmodule(home)))  # type: ignore[arg-type]
+    body = next(node.body for node in tree.body if isinstance(node, ast.ClassDef) and node.name == home.__name__)
     return [
         f"{ast.unparse(node.args)} -> {ast.unparse(node.returns)}"
         for node in body
@@ -83,7 +84,8 @@ def stated(path: str) -> str:
     if path in BEYOND:
         return BEYOND[path]
     head, back, tail = API[path].rpartition(") -> ")
-    return f"{head}, {ADDED[path]}{back}{tail}" if path in ADDED else API[path]
+    comma = "" if head == "(" else ", "
+    return f"{head}{comma}{ADDED[path]}{back}{tail}" if path in ADDED else API[path]
 
 
 def test_both_have_the_same_names() -> None:
@@ -154,7 +156,8 @@ def test_what_is_added_to_a_call_is_optional_and_named(path: str) -> None:
     found = signature(inspect.getattr_static(getattr(boxd, cls), name)).parameters
     for added in ADDED[path].removeprefix("*, ").split(", "):
         parameter = found[added.partition("=")[0]]
-        assert parameter.kind is parameter.KEYWORD_ONLY
+        # `wait` takes its timeout as that of `subprocess` does.
+        assert parameter.kind is parameter.KEYWORD_ONLY or path == "ExecProcess.wait"
         assert parameter.default is not parameter.empty
 
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, TYPE_CHECKING, overload
+from typing import Any, IO, Literal, TYPE_CHECKING, overload
 
-from boxd._blocking import Blocking, run
+from boxd._blocking import Blocking, at_desk, desk_for, run
 from boxd.resources import box as _aio
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from boxd.blocking.process import ExecProcess
     from boxd.types import ExecResult, Proxy, ResizeResult, ResumeResult, SuspendResult
     from boxd.types.billing import UsageReport
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 
 class Box(Blocking["_aio.Box"]):
@@ -229,15 +229,6 @@ class Box(Blocking["_aio.Box"]):
         """Make a shared machine private again. RPC: UnshareVm."""
         run(self._async.unshare())
 
-    def wait_until_ready(self, timeout: float = 90.0, poll_interval: float = 0.5) -> None:
-        """Wait until the machine is fully there: its status is `running` and a command runs in it.
-
-        `create` and `fork` return when the machine is scheduled; a fork of a machine that is not ready yet is a
-        cold copy of its disk. Asks every `poll_interval` seconds. Raises `TimeoutError` after `timeout` seconds,
-        and `BoxdError` as soon as the machine is destroyed, failed or stopped. RPCs: GetVm, Exec.
-        """
-        run(self._async.wait_until_ready(timeout, poll_interval))
-
     @overload
     def exec(
         self,
@@ -251,6 +242,11 @@ class Box(Blocking["_aio.Box"]):
         cols: int = 0,
         rows: int = 0,
         text: Literal[True] = True,
+        cwd: str | None = None,
+        input: bytes | str | os.PathLike[str] | IO[bytes] | None = None,
+        check: bool = False,
+        on_stdout: Callable[[str], object] | None = None,
+        on_stderr: Callable[[str], object] | None = None,
     ) -> ExecResult: ...
 
     @overload
@@ -266,6 +262,11 @@ class Box(Blocking["_aio.Box"]):
         cols: int = 0,
         rows: int = 0,
         text: Literal[False],
+        cwd: str | None = None,
+        input: bytes | str | os.PathLike[str] | IO[bytes] | None = None,
+        check: bool = False,
+        on_stdout: Callable[[bytes], object] | None = None,
+        on_stderr: Callable[[bytes], object] | None = None,
     ) -> ExecResult[bytes]: ...
 
     @overload
@@ -281,6 +282,7 @@ class Box(Blocking["_aio.Box"]):
         cols: int = 0,
         rows: int = 0,
         text: bool = True,
+        cwd: str | None = None,
     ) -> ExecProcess: ...
 
     @overload
@@ -296,6 +298,7 @@ class Box(Blocking["_aio.Box"]):
         cols: int = 0,
         rows: int = 0,
         text: bool = True,
+        cwd: str | None = None,
     ) -> ExecProcess: ...
 
     @overload
@@ -311,6 +314,11 @@ class Box(Blocking["_aio.Box"]):
         cols: int = 0,
         rows: int = 0,
         text: bool = True,
+        cwd: str | None = None,
+        input: bytes | str | os.PathLike[str] | IO[bytes] | None = None,
+        check: bool = False,
+        on_stdout: Callable[[Any], object] | None = None,
+        on_stderr: Callable[[Any], object] | None = None,
     ) -> ExecResult | ExecResult[bytes] | ExecProcess: ...
 
     def exec(
@@ -325,26 +333,53 @@ class Box(Blocking["_aio.Box"]):
         cols: int = 0,
         rows: int = 0,
         text: bool = True,
+        cwd: str | None = None,
+        input: bytes | str | os.PathLike[str] | IO[bytes] | None = None,
+        check: bool = False,
+        on_stdout: Callable[[Any], object] | None = None,
+        on_stderr: Callable[[Any], object] | None = None,
     ) -> ExecResult | ExecResult[bytes] | ExecProcess:
         """Run a command in the machine. RPC: Exec.
 
         `args` are the program and its arguments, passed on exactly: no shell looks into them. For pipes and
-        variables ask for a shell: `box.exec("sh", "-c", "ls | wc -l")`. `env` adds environment variables.
+        variables ask for a shell: `box.exec("sh", "-c", "ls | wc -l")`. `env` adds environment variables, for the
+        program and all that it runs. `cwd` is the directory to run it in, absolute or relative to `/home/boxd`; where
+        that cannot be entered, the exit status is 126. `pty=True` runs it under a PTY of `cols` by `rows` characters
+        (0: 80 by 24), where all output comes on stdout.
 
         Waits for the end and returns an `ExecResult`, its output as text (UTF-8, what is not is replaced) or, with
-        `text=False`, as bytes. The command gets no input. With `stream=True` returns an `ExecProcess` at once; with
-        `interactive=True` too, under a PTY. `pty=True` runs the command under a PTY of `cols` by `rows` characters
-        (0: 80 by 24), where all output comes on stdout. `close_stdin=True`, for streamed commands without a PTY,
-        ends the command's input at once. `timeout` is the command's deadline in seconds: it is ended then.
+        `text=False`, as bytes. The command's input is `input`, or nothing: `bytes`, a `str` that is sent as UTF-8, a
+        `pathlib.Path` of a local file, or a binary file object, read as it is sent. `check=True` raises `ExecError`
+        for a status other than 0, which otherwise is no error. `on_stdout` and `on_stderr` get each piece of output,
+        as text or bytes, as it comes; the result has all of it too. They are called one at a time: by the blocking
+        client in the thread of the call, by the async one in a worker thread, or awaited if coroutine functions. Their
+        errors end the command and are raised. A slow one slows down the command, and nothing else.
 
-        Raises `TimeoutError` after `timeout`, `ConnectionError` where the connection breaks, `InternalError` where
-        no exit status comes, all with the output so far in `stdout` and `stderr`; `ValueError` for options that
-        exclude each other. A status other than 0 is no error: see `ExecResult.exit_code`.
+        With `stream=True` returns an `ExecProcess` at once, and with `interactive=True` too, under a PTY. `text=False`
+        then is about its errors and `communicate`: its readers always give bytes. `close_stdin=True`, without a PTY,
+        ends the command's input at once.
+
+        `timeout` is the command's deadline in seconds, streamed or not: when it passes the service ends the command
+        with SIGTERM and then SIGKILL, and whoever waits for it or reads it gets `TimeoutError`.
+
+        Raises `TimeoutError` after `timeout`, `BoxStoppedError` where the machine is stopped or destroyed meanwhile,
+        `ConnectionError` where the connection breaks, `ExitUnknownError` where no exit status comes, all with the
+        output so far in `stdout` and `stderr`; `ValueError` for options that exclude each other, before any call.
         """
         from boxd.blocking.process import ExecProcess
         from boxd.resources.process import ExecProcess as _AsyncExecProcess
 
-        return ExecProcess._wrap(found) if isinstance(found := run(self._async.exec(*args, stream=stream, interactive=interactive, pty=pty, timeout=timeout, env=env, close_stdin=close_stdin, cols=cols, rows=rows, text=text)), _AsyncExecProcess) else found
+        desk = desk_for(on_stdout, on_stderr)
+        return ExecProcess._wrap(found) if isinstance(found := run(self._async.exec(*args, stream=stream, interactive=interactive, pty=pty, timeout=timeout, env=env, close_stdin=close_stdin, cols=cols, rows=rows, text=text, cwd=cwd, input=input, check=check, on_stdout=at_desk(on_stdout, desk), on_stderr=at_desk(on_stderr, desk)), desk), _AsyncExecProcess) else found
+
+    def wait_until_ready(self, timeout: float = 90.0, poll_interval: float = 0.5) -> None:
+        """Wait until the machine is fully there: its status is `running` and a command runs in it.
+
+        `create` and `fork` return when the machine is scheduled; a fork of a machine that is not ready yet is a
+        cold copy of its disk. Asks every `poll_interval` seconds. Raises `TimeoutError` after `timeout` seconds,
+        and `BoxdError` as soon as the machine is destroyed, failed or stopped. RPCs: GetVm, Exec.
+        """
+        run(self._async.wait_until_ready(timeout, poll_interval))
 
     def write_file(self, source: bytes | str | os.PathLike[str], dest: str) -> None:
         """Write a file in the machine, at most 100 MiB. RPCs: UploadFile, above 1 MiB UploadFileStream.

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import os
+from typing import Any, IO, Literal, TYPE_CHECKING
 
 from boxd._blocking import Blocking, run
 from boxd.resources import process as _aio
 
 if TYPE_CHECKING:
+    from boxd.types import ExecResult
     from types import TracebackType
 
 
@@ -66,9 +68,30 @@ class StreamReader(Blocking["_aio.StreamReader"]):
             raise StopIteration from None
 
 
+class OutputReader(Blocking["_aio.OutputReader"]):
+    """Both outputs of a running command in the order in which they came: an iterator of `(stream, data)`, where
+    `stream` is `"stdout"` or `"stderr"` and `data` is `bytes`. Raises `BoxdError` where the command's stream fails,
+    after everything that came before.
+    """
+
+    __slots__ = ()
+
+    def __iter__(self) -> OutputReader:
+        return self
+
+    def __next__(self) -> tuple[Literal['stdout', 'stderr'], bytes]:
+        item = self._async._take()
+        if item is not None:
+            return item
+        try:
+            return run(self._async.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+
 class ExecProcess(Blocking["_aio.ExecProcess"]):
     """A running command, from `Box.exec(..., stream=True)`. Use it as a context manager, or `close` it: a
-    command that is left open runs on.
+    command that is left open runs on. Leaving the block ends the command if it still runs.
 
     ```python
     with box.exec("cargo", "build", stream=True) as process:
@@ -108,14 +131,37 @@ class ExecProcess(Blocking["_aio.ExecProcess"]):
         """Iterate over the pieces of standard error. The same as `stderr`."""
         return StreamReader._wrap(self._async.iter_stderr())
 
-    def wait(self) -> int:
+    def output(self) -> OutputReader:
+        """Iterate over both outputs in the order in which they come, as `(stream, data)` with `stream` `"stdout"` or
+        `"stderr"`. Instead of the two readers: from here on each of them raises `RuntimeError`. What was kept of either
+        before comes first.
+        """
+        return OutputReader._wrap(self._async.output())
+
+    def wait(self, timeout: float | None = None) -> int:
         """Wait for the command to end and return its exit status. Output that nobody reads meanwhile is kept and
         can be read afterwards.
 
-        Raises `TimeoutError` when the command's deadline passed, `ConnectionError` when the connection broke, and
-        `InternalError` when the stream ended without a status; each has the unread output in `stdout` and `stderr`.
+        Raises `TimeoutError` when the command's deadline passed, and after `timeout` seconds, when the command goes on
+        running (`grpc_code` is None then); `BoxStoppedError` when the machine was stopped, `ConnectionError` when the
+        connection broke, and `ExitUnknownError` when the stream ended without a status. Each has the unread output in
+        `stdout` and `stderr`.
         """
-        return run(self._async.wait())
+        return run(self._async.wait(timeout))
+
+    def communicate(
+        self,
+        input: bytes | str | os.PathLike[str] | IO[bytes] | None = None,
+        timeout: float | None = None,
+    ) -> ExecResult[Any]:
+        """Send `input`, close the command's input, wait for its end, and return what was not read before: text, or
+        bytes where the command was started with `text=False`.
+
+        `input` is as for `Box.exec`. Raises `ValueError` for an input under a PTY or after the input was closed, and
+        what `wait` raises. After `timeout` seconds, with `TimeoutError`, the command goes on and nothing is lost: call
+        it again, without `input`, to go on with the rest.
+        """
+        return run(self._async.communicate(input, timeout))
 
     def resize(self, cols: int, rows: int) -> None:
         """Tell the command's terminal its new size, in characters. Does nothing without a PTY, and after the end of
@@ -124,10 +170,15 @@ class ExecProcess(Blocking["_aio.ExecProcess"]):
         run(self._async.resize(cols, rows))
 
     def close(self) -> None:
-        """End the command, with all its processes, if it still runs. Output that has arrived can still be read.
-        Idempotent.
+        """End the command, with all its processes, if it still runs: its call is cancelled, and the service then sends
+        SIGTERM and, where that does not help, SIGKILL. Output that has arrived can still be read; no exit status comes
+        any more. Idempotent.
         """
         run(self._async.close())
+
+    def terminate(self) -> None:
+        """The same as `close`, by the name that it has in `subprocess`."""
+        run(self._async.terminate())
 
     def __enter__(self) -> ExecProcess:
         run(self._async.__aenter__())

@@ -21,6 +21,7 @@ _DEFAULT_SIZE = (80, 24)
 _QUIET_SECONDS = 0.1
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 1024 * 1024
+_STOPPED = Code.FAILED_PRECONDITION
 
 Chunk = messages.ExecChunk
 
@@ -87,6 +88,8 @@ class ExecSession:
         try:
             self._process = process = await machine.spawn(spawn)
         except OSError as error:
+            if not machine.alive:
+                raise EmulatorError(_STOPPED, "the box is stopped: it was powered off as the command began") from error
             raise from_os_error(error, "the command could not be started") from error
         if first.data and first.stdin:
             await process.stdin.write(first.data)
@@ -139,7 +142,7 @@ class ExecSession:
                 await self._emit(Chunk(data=rest, is_stderr=is_stderr))
         if self._machine is not None and not self._machine.alive:
             text = "the box is stopped: it was powered off while the command ran"
-            await self._chunks.put(EmulatorError(Code.FAILED_PRECONDITION, text))
+            await self._chunks.put(EmulatorError(_STOPPED, text))
         else:
             await self._chunks.put(Chunk(exit_code=code))
 

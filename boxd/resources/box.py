@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING
 
 import anyio
 
 from boxd import methods
 from boxd.errors import AuthenticationError, BoxdError, InvalidArgumentError, QuotaExceededError, TimeoutError
 from boxd.messages import vm as pb
-from boxd.resources import exec as execution
 from boxd.resources import files, proxies
-from boxd.resources.lifecycle import Lifecycle
+from boxd.resources.commands import Commands
 from boxd.resources.logs import LogStream
-from boxd.types import ExecResult, Proxy
+from boxd.types import Proxy
 
 if TYPE_CHECKING:
     from boxd.resources.backups import BackupService
     from boxd.resources.checkpoints import CheckpointService
     from boxd.resources.ports import PortService
-    from boxd.resources.process import ExecProcess
     from boxd.types.billing import UsageReport
 
 _TERMINAL = ("destroyed", "failed", "stopped")
 
 
-class Box(Lifecycle):
+class Box(Commands):
     """A machine. Comes from `c.box.create`, `get`, `list` and `fork`; which fields are known depends on that.
 
     The fields are what the service said when the object was made; the calls of this class that change the machine's
@@ -60,120 +57,6 @@ class Box(Lifecycle):
                 await anyio.sleep(poll_interval)
         state = f"its status is {self._status!r}" if self._status != "running" else "it runs, but no command does in it"
         raise TimeoutError(f"the machine {self._name!r} was not ready after {timeout:g} s: {state}", 4) from last
-
-    @overload
-    async def exec(
-        self,
-        *args: str,
-        stream: Literal[False] = False,
-        interactive: Literal[False] = False,
-        pty: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        close_stdin: bool = False,
-        cols: int = 0,
-        rows: int = 0,
-        text: Literal[True] = True,
-    ) -> ExecResult: ...
-    @overload
-    async def exec(
-        self,
-        *args: str,
-        stream: Literal[False] = False,
-        interactive: Literal[False] = False,
-        pty: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        close_stdin: bool = False,
-        cols: int = 0,
-        rows: int = 0,
-        text: Literal[False],
-    ) -> ExecResult[bytes]: ...
-    @overload
-    async def exec(
-        self,
-        *args: str,
-        stream: Literal[True],
-        interactive: bool = False,
-        pty: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        close_stdin: bool = False,
-        cols: int = 0,
-        rows: int = 0,
-        text: bool = True,
-    ) -> ExecProcess: ...
-    @overload
-    async def exec(
-        self,
-        *args: str,
-        stream: bool = False,
-        interactive: Literal[True],
-        pty: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        close_stdin: bool = False,
-        cols: int = 0,
-        rows: int = 0,
-        text: bool = True,
-    ) -> ExecProcess: ...
-    @overload
-    async def exec(
-        self,
-        *args: str,
-        stream: bool = False,
-        interactive: bool = False,
-        pty: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        close_stdin: bool = False,
-        cols: int = 0,
-        rows: int = 0,
-        text: bool = True,
-    ) -> ExecResult | ExecResult[bytes] | ExecProcess: ...
-    async def exec(
-        self,
-        *args: str,
-        stream: bool = False,
-        interactive: bool = False,
-        pty: bool = False,
-        timeout: float | None = None,
-        env: Mapping[str, str] | None = None,
-        close_stdin: bool = False,
-        cols: int = 0,
-        rows: int = 0,
-        text: bool = True,
-    ) -> ExecResult | ExecResult[bytes] | ExecProcess:
-        """Run a command in the machine. RPC: Exec.
-
-        `args` are the program and its arguments, passed on exactly: no shell looks into them. For pipes and
-        variables ask for a shell: `box.exec("sh", "-c", "ls | wc -l")`. `env` adds environment variables.
-
-        Waits for the end and returns an `ExecResult`, its output as text (UTF-8, what is not is replaced) or, with
-        `text=False`, as bytes. The command gets no input. With `stream=True` returns an `ExecProcess` at once; with
-        `interactive=True` too, under a PTY. `pty=True` runs the command under a PTY of `cols` by `rows` characters
-        (0: 80 by 24), where all output comes on stdout. `close_stdin=True`, for streamed commands without a PTY,
-        ends the command's input at once. `timeout` is the command's deadline in seconds: it is ended then.
-
-        Raises `TimeoutError` after `timeout`, `ConnectionError` where the connection breaks, `InternalError` where
-        no exit status comes, all with the output so far in `stdout` and `stderr`; `ValueError` for options that
-        exclude each other. A status other than 0 is no error: see `ExecResult.exit_code`.
-        """
-        options = execution.ExecOptions(
-            stream=stream,
-            interactive=interactive,
-            pty=pty,
-            timeout=timeout,
-            close_stdin=close_stdin,
-            cols=cols,
-            rows=rows,
-        )
-        first = options.first_chunk(self._id, execution.command_line(args, env))
-        if options.streamed:
-            return await execution.start(self._session, first, options)
-        if text:
-            return await execution.run(self._session, first, timeout, True)
-        return await execution.run(self._session, first, timeout, False)
 
     async def write_file(self, source: bytes | str | os.PathLike[str], dest: str) -> None:
         """Write a file in the machine, at most 100 MiB. RPCs: UploadFile, above 1 MiB UploadFileStream.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import IO, TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.lowlevel
 
-from boxd.errors import BoxdError, InternalError
+from boxd.errors import BoxdError
+from boxd.resources.outcome import exit_unknown
 
 if TYPE_CHECKING:
     from boxd.messages.exec import ExecChunk
@@ -34,14 +35,6 @@ class ExitStatus:
         """Look at the next chunk."""
         if chunk.exit_code if chunk.data else not chunk.window_change:
             self.code = chunk.exit_code
-
-
-def lost_exit() -> InternalError:
-    """The error for a command whose stream ended well, but without an exit status."""
-    return InternalError(
-        "the command's stream ended without an exit status: whether it succeeded is unknown; its output so far is in "
-        "the attributes stdout and stderr"
-    )
 
 
 def closed_early() -> BoxdError:
@@ -80,8 +73,14 @@ class Spool:
             self._written += count
             view = view[count:]
 
-    def pop(self) -> bytes:
-        """Take the next piece, or `b""` if there is none."""
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self._held + self._written - self._read
+
+    def pop(self, most: int = _SPILL_READ) -> bytes:
+        """Take the next piece, or `b""` if there is none: a piece as it was put, or at most `most` bytes of the
+        file."""
         if self._chunks:
             data = self._chunks.popleft()
             self._held -= len(data)
@@ -89,7 +88,7 @@ class Spool:
         if self._file is None or self._read == self._written:
             return b""
         self._file.seek(self._read)
-        data = self._file.read(min(_SPILL_READ, self._written - self._read))
+        data = self._file.read(min(most, _SPILL_READ, self._written - self._read))
         self._read += len(data)
         if self._read == self._written:
             self._file.truncate(0)
@@ -129,6 +128,36 @@ class ChunkSource(Protocol):
         """End the command's stream. Idempotent."""
 
 
+# In place of a spool: the reader of both.
+_BOTH = Spool()
+Explain = Callable[[BoxdError], Awaitable[BoxdError]]
+
+
+class Order:
+    """In which order the bytes of two spools came: runs of bytes of the one and of the other."""
+
+    def __init__(self, *spools: Spool) -> None:
+        """What is in the spools already counts as it stands: all of the first, then all of the second."""
+        self._runs: deque[tuple[Spool, int]] = deque((spool, spool.size) for spool in spools if spool)
+
+    def __bool__(self) -> bool:
+        return bool(self._runs)
+
+    def note(self, spool: Spool, count: int) -> None:
+        """`count` bytes were added to `spool`."""
+        if self._runs and self._runs[-1][0] is spool:
+            count += self._runs.pop()[1]
+        self._runs.append((spool, count))
+
+    def pop(self) -> tuple[Spool, bytes]:
+        """Take the next piece. There must be one."""
+        spool, count = self._runs.popleft()
+        data = spool.pop(count)
+        if len(data) < count:
+            self._runs.appendleft((spool, count - len(data)))
+        return spool, data
+
+
 class Output:
     """Reads a command's chunks on behalf of whoever waits: the reader of standard output, that of standard error, and
     those who wait for the exit, in any order and from any task.
@@ -137,14 +166,19 @@ class Output:
     batch. When nobody waits nothing is pulled, and HTTP/2 flow control stops the sender.
     """
 
-    def __init__(self, source: ChunkSource) -> None:
+    def __init__(self, source: ChunkSource, *, text: bool = True, explain: Explain | None = None) -> None:
+        """`text`: errors have their outputs as text, not as bytes. `explain` gives the public error for the one that
+        the stream ended with."""
         self.stdout = Spool()
         self.stderr = Spool()
         self.ended = False
+        self.order: Order | None = None
         self._source = source
+        self._text = text
+        self._explain = explain
+        self._unknown: BoxdError | None = None
         self._exit = ExitStatus()
         self._error: BoxdError | OSError | None = None
-        self._closed = False
         self._pulling = False
         self._filed: anyio.Event | None = None
 
@@ -155,7 +189,7 @@ class Output:
 
     async def wait_data(self, spool: Spool) -> bool:
         """Wait until there is something in `spool`, which is one of the two. Returns False at the end of the output
-        and raises the error that the command's stream ended with."""
+        and raises the error that the command's stream ended with; `RuntimeError` after `merge`."""
         if spool.spilled:
             # Reading what is at hand must not keep the other tasks from running.
             await anyio.lowlevel.checkpoint()
@@ -164,22 +198,48 @@ class Output:
                 self._raise()
                 return False
             await self._advance(spool)
+            self.check_apart()
+        return True
+
+    def check_apart(self) -> None:
+        """Raises `RuntimeError` after `merge`."""
+        if self.order is not None:
+            raise RuntimeError("output() reads both outputs of this process: neither can be read by itself any more")
+
+    def merge(self) -> Order:
+        """From now on the order in which the two outputs come is kept, and they are read together."""
+        if self.order is None:
+            self.order = Order(self.stdout, self.stderr)
+            # Who waits for one of them looks again, and finds that it cannot be read by itself.
+            self._wake()
+        return self.order
+
+    async def wait_any(self, order: Order) -> bool:
+        """Like `wait_data`, for both outputs after `merge`."""
+        if self.stdout.spilled or self.stderr.spilled:
+            await anyio.lowlevel.checkpoint()
+        while not order:
+            if self.ended:
+                self._raise()
+                return False
+            await self._advance(_BOTH)
         return True
 
     async def wait_exit(self) -> int:
         """Wait for the end of the command and return its exit status; what it writes meanwhile is kept for the
-        readers. Raises the error that its stream ended with, `InternalError` where no status came."""
+        readers. Raises the error that its stream ended with, `ExitUnknownError` where no status came."""
         while not self.ended:
             await self._advance(None)
         self._raise()
         if self._exit.code is None:
-            raise self._with_output(closed_early() if self._closed else lost_exit())
+            if self._unknown is None:
+                raise self.with_output(closed_early())
+            raise self.with_output(copy.copy(self._unknown)) from self._unknown.__cause__
         return self._exit.code
 
     def close(self) -> None:
         """End the command. What has arrived can still be read; then the outputs are at their end."""
         if not self.ended:
-            self._closed = True
             self._end(None)
         self._source.cancel()
 
@@ -193,11 +253,15 @@ class Output:
         self._pulling = True
         try:
             batch = await self._source.receive_batch()
-            if not self.ended:
+            if batch and not self.ended:
                 self._file(batch, reader)
+            elif not self.ended:
+                self._unknown = None if self._exit.code is not None else await self._told(exit_unknown())
+                self._end(None)
         except (BoxdError, OSError) as error:
+            told = await self._told(error) if isinstance(error, BoxdError) else error
             if not self.ended:
-                self._end(error)
+                self._end(told)
             # The disk may be what failed, with the stream still open.
             self._source.cancel()
         finally:
@@ -205,15 +269,16 @@ class Output:
             self._wake()
 
     def _file(self, batch: Iterable[ExecChunk], reader: Spool | None) -> None:
-        empty = True
         for chunk in batch:
-            empty = False
             self._exit.note(chunk)
             if chunk.data:
                 spool = self.stderr if chunk.is_stderr else self.stdout
-                spool.put(chunk.data, wanted=spool is reader)
-        if empty:
-            self._end(None)
+                spool.put(chunk.data, wanted=spool is reader or reader is _BOTH)
+                if self.order is not None:
+                    self.order.note(spool, len(chunk.data))
+
+    async def _told(self, error: BoxdError) -> BoxdError:
+        return error if self._explain is None else await self._explain(error)
 
     def _end(self, error: BoxdError | OSError | None) -> None:
         self.ended = True
@@ -228,11 +293,11 @@ class Output:
     def _raise(self) -> None:
         if self._error is not None:
             # A copy for each: one object raised in several tasks would gather all their tracebacks.
-            raise self._with_output(copy.copy(self._error)) from self._error.__cause__
+            raise self.with_output(copy.copy(self._error)) from self._error.__cause__
 
-    def _with_output(self, error: BoxdError | OSError) -> BoxdError | OSError:
+    def with_output(self, error: BoxdError | OSError) -> BoxdError | OSError:
         """`error` with what was not read yet, up to `SPILL_LIMIT` of each output."""
         if isinstance(error, BoxdError):
-            error.stdout = self.stdout.peek().decode("utf-8", "replace")
-            error.stderr = self.stderr.peek().decode("utf-8", "replace")
+            pair = self.stdout.peek(), self.stderr.peek()
+            error.stdout, error.stderr = [data.decode("utf-8", "replace") for data in pair] if self._text else pair
         return error

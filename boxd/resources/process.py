@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, Literal
 
-from boxd.resources.output import Output, Spool
+import anyio
+
+from boxd.errors import TimeoutError
+from boxd.resources.output import Explain, Output, Spool
+from boxd.resources.stdin import PIECE, Source, beside, feed, open_input
+from boxd.types import ExecResult
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from boxd.messages.exec import ExecChunk
     from boxd.resources._base import Stream
-
-# Well under gRPC's usual limit for a message, and large enough that the cost per message does not matter.
-_STDIN_PIECE = 256 * 1024
 
 
 class StreamWriter:
@@ -42,14 +46,18 @@ class StreamWriter:
                 "the standard input is closed: write before write_eof(), and do not use close_stdin=True"
             )
         payload = data.encode() if isinstance(data, str) else bytes(data)
-        for start in range(0, len(payload), _STDIN_PIECE):
-            await self._stream.send(ExecChunk(stdin=True, data=payload[start : start + _STDIN_PIECE]))
+        for start in range(0, len(payload), PIECE):
+            await self._stream.send(ExecChunk(stdin=True, data=payload[start : start + PIECE]))
 
     async def write_eof(self) -> None:
         """Close the input: the command reads its end once it has read the rest. Idempotent."""
         if not self._ended:
             self._ended = True
             await self._stream.end()
+
+    def _hand_over(self) -> None:
+        """Somebody else writes from here on, and closes."""
+        self._ended = True
 
     async def drain(self) -> None:
         """Does nothing: `write` has waited already. For code that expects the two steps of `asyncio`."""
@@ -94,6 +102,7 @@ class StreamReader:
 
     async def _refill(self) -> bool:
         """Wait for more pieces; False at the end."""
+        self._output.check_apart()
         # Another task may take what this one waited for, so look again.
         while not self._spool:
             if not await self._output.wait_data(self._spool):
@@ -102,9 +111,48 @@ class StreamReader:
         return True
 
 
+class OutputReader:
+    """Both outputs of a running command in the order in which they came: an async iterator of `(stream, data)`, where
+    `stream` is `"stdout"` or `"stderr"` and `data` is `bytes`. Raises `BoxdError` where the command's stream fails,
+    after everything that came before."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._order = output.merge()
+        self._ready: deque[tuple[Literal["stdout", "stderr"], bytes]] = deque()
+
+    def __aiter__(self) -> OutputReader:
+        return self
+
+    async def __anext__(self) -> tuple[Literal["stdout", "stderr"], bytes]:
+        while (piece := self._take()) is None:
+            # Another task may take what this one waited for, so look again.
+            while not self._order:
+                if not await self._output.wait_any(self._order):
+                    raise StopAsyncIteration
+            self._refill()
+        return piece
+
+    def _take(self) -> tuple[Literal["stdout", "stderr"], bytes] | None:
+        """The next piece if it is at hand. From any thread: a deque allows that."""
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            return None
+
+    def _refill(self) -> None:
+        """Make ready what is in memory, or else one piece from the disk."""
+        output = self._output
+        while self._order:
+            spool, data = self._order.pop()
+            self._ready.append(("stderr" if spool is output.stderr else "stdout", data))
+            if output.stdout.spilled or output.stderr.spilled:
+                return
+
+
 class ExecProcess:
     """A running command, from `Box.exec(..., stream=True)`. Use it as an async context manager, or `close` it: a
-    command that is left open runs on.
+    command that is left open runs on. Leaving the block ends the command if it still runs.
 
     ```python
     async with await box.exec("cargo", "build", stream=True) as process:
@@ -114,10 +162,21 @@ class ExecProcess:
     ```
     """
 
-    def __init__(self, stream: Stream[ExecChunk, ExecChunk], *, pty: bool, stdin_closed: bool) -> None:
+    def __init__(
+        self,
+        stream: Stream[ExecChunk, ExecChunk],
+        *,
+        pty: bool,
+        stdin_closed: bool,
+        text: bool = True,
+        explain: Explain | None = None,
+    ) -> None:
         self._stream = stream
         self._pty = pty
-        self._output = Output(stream)
+        self._text = text
+        self._output = Output(stream, text=text, explain=explain)
+        # The input of a `communicate` that ran out of time.
+        self._source: Source | None = None
         self._stdin = StreamWriter(stream, ended=stdin_closed)
         self._stdout = StreamReader(self._output, self._output.stdout)
         self._stderr = StreamReader(self._output, self._output.stderr)
@@ -150,14 +209,82 @@ class ExecProcess:
         """Iterate over the pieces of standard error. The same as `stderr`."""
         return self._stderr
 
-    async def wait(self) -> int:
+    def output(self) -> OutputReader:
+        """Iterate over both outputs in the order in which they come, as `(stream, data)` with `stream` `"stdout"` or
+        `"stderr"`. Instead of the two readers: from here on each of them raises `RuntimeError`. What was kept of either
+        before comes first."""
+        return OutputReader(self._output)
+
+    async def wait(self, timeout: float | None = None) -> int:
         """Wait for the command to end and return its exit status. Output that nobody reads meanwhile is kept and
         can be read afterwards.
 
-        Raises `TimeoutError` when the command's deadline passed, `ConnectionError` when the connection broke, and
-        `InternalError` when the stream ended without a status; each has the unread output in `stdout` and `stderr`.
+        Raises `TimeoutError` when the command's deadline passed, and after `timeout` seconds, when the command goes on
+        running (`grpc_code` is None then); `BoxStoppedError` when the machine was stopped, `ConnectionError` when the
+        connection broke, and `ExitUnknownError` when the stream ended without a status. Each has the unread output in
+        `stdout` and `stderr`.
         """
-        return await self._output.wait_exit()
+        with anyio.move_on_after(timeout):
+            return await self._output.wait_exit()
+        raise self._still_running(timeout)
+
+    async def communicate(
+        self, input: bytes | str | os.PathLike[str] | IO[bytes] | None = None, timeout: float | None = None
+    ) -> ExecResult[Any]:
+        """Send `input`, close the command's input, wait for its end, and return what was not read before: text, or
+        bytes where the command was started with `text=False`.
+
+        `input` is as for `Box.exec`. Raises `ValueError` for an input under a PTY or after the input was closed, and
+        what `wait` raises. After `timeout` seconds, with `TimeoutError`, the command goes on and nothing is lost: call
+        it again, without `input`, to go on with the rest.
+        """
+        self._output.check_apart()
+        if input is not None:
+            if self._pty:
+                raise ValueError("input under a PTY: a terminal edits what it gets; write to stdin")
+            if self._stdin.closed:
+                raise ValueError("input after the end of the command's standard input: leave it out")
+            self._source = await open_input(input)
+        with anyio.move_on_after(timeout) as scope:
+            if self._source is None:
+                await self._stdin.write_eof()
+                code = await self._output.wait_exit()
+            else:
+                code = await self._fed(self._source)
+        if scope.cancelled_caught:
+            raise self._still_running(timeout)
+        return await self._rest(code)
+
+    async def _fed(self, source: Source) -> int:
+        """Wait for the exit while the input is sent. When this is cancelled the source can be gone on with."""
+        codes: list[int] = []
+
+        async def wait() -> None:
+            codes.append(await self._output.wait_exit())
+
+        # The input belongs to the source from here on.
+        self._stdin._hand_over()
+        try:
+            await beside(partial(feed, self._stream, source), wait)
+        except Exception:
+            source.close()
+            raise
+        source.close()
+        self._source = None
+        return codes[0]
+
+    async def _rest(self, code: int) -> ExecResult[Any]:
+        """Everything that was not read. The command has ended, so that all of it is here."""
+        stdout = b"".join([piece async for piece in self._stdout])
+        stderr = b"".join([piece async for piece in self._stderr])
+        if self._text:
+            return ExecResult(stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), code)
+        return ExecResult(stdout, stderr, code)
+
+    def _still_running(self, timeout: float | None) -> BaseException:
+        return self._output.with_output(
+            TimeoutError(f"the command still runs after {timeout:g} s, and was left running")
+        )
 
     async def resize(self, cols: int, rows: int) -> None:
         """Tell the command's terminal its new size, in characters. Does nothing without a PTY, and after the end of
@@ -170,8 +297,13 @@ class ExecProcess:
         await self._stream.send(ExecChunk(window_change=True, cols=cols, rows=rows))
 
     async def close(self) -> None:
-        """End the command, with all its processes, if it still runs. Output that has arrived can still be read.
-        Idempotent."""
+        """End the command, with all its processes, if it still runs: its call is cancelled, and the service then sends
+        SIGTERM and, where that does not help, SIGKILL. Output that has arrived can still be read; no exit status comes
+        any more. Idempotent."""
+        self._output.close()
+
+    async def terminate(self) -> None:
+        """The same as `close`, by the name that it has in `subprocess`."""
         self._output.close()
 
     async def __aenter__(self) -> ExecProcess:

@@ -20,6 +20,10 @@ else:
     Output = TypeVar("Output", str, bytes)
 
 
+# Characters of a command's last line of errors that stand in the message of an `ExecError`.
+_SHOWN = 200
+
+
 @dataclass(frozen=True)
 class ExecResult(Generic[Output]):
     """What a command that ran to its end left behind."""
@@ -35,6 +39,28 @@ class ExecResult(Generic[Output]):
     def success(self) -> bool:
         """True if the exit status is 0."""
         return self.exit_code == 0
+
+    @property
+    def signal(self) -> int | None:
+        """The number of the signal that ended the command, None where none did. Read from the exit status, as shells
+        tell it: 128 + the number. A program may also exit with such a status by itself; nothing tells these apart."""
+        number = self.exit_code - 128
+        return number if 0 < number < 65 else None
+
+    def check(self) -> ExecResult[Output]:
+        """Return this result if the exit status is 0; raises `ExecError`, which has it in `result`, otherwise."""
+        if self.exit_code == 0:
+            return self
+        from boxd.errors import ExecError
+
+        how = f"exit status {self.exit_code}"
+        if self.signal is not None:
+            how += f", as after signal {self.signal}"
+        lines = (self.stderr if isinstance(self.stderr, str) else self.stderr.decode("utf-8", "replace")).split("\n")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        error = ExecError(f"the command ended with {how}" + (f": {last[:_SHOWN]}" if last else ""))
+        error.result, error.stdout, error.stderr = self, self.stdout, self.stderr
+        raise error
 
 
 @dataclass

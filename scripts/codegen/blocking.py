@@ -132,7 +132,7 @@ def _imports(module: Module, homes: dict[str, Module], body: ast.Module) -> list
     """The imports of a generated module: its base, its async module, its neighbours, and the names in signatures."""
     used = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)}
     used |= {node.value for node in ast.walk(body) if isinstance(node, ast.Constant) and node.value in homes}
-    shared = [name for name in ("Blocking", "run", "unwrap") if name in used]
+    shared = [name for name in ("Blocking", "at_desk", "desk_for", "run", "unwrap") if name in used]
     at_run_time = [f"from boxd._blocking import {', '.join(shared)}\n"]
     package, _, stem = module.name.rpartition(".")
     at_run_time.append(f"from {package} import {stem} as _aio\n")
@@ -259,11 +259,13 @@ class _Twin:
         if any(ast.unparse(one) == "property" for one in node.decorator_list):
             return f"{indent}return {self._convert(call, node.returns)}\n"
         call = f"{call}({', '.join(self._arguments(node.args))})"
+        callbacks = [arg.arg for arg in (*node.args.args, *node.args.kwonlyargs) if _is_callback(arg)]
+        desk = f"{indent}desk = desk_for({', '.join(callbacks)})\n" if callbacks else ""
         if isinstance(node, ast.AsyncFunctionDef):
-            call = f"run({call})"
+            call = f"run({call}, desk)" if callbacks else f"run({call})"
         if node.returns is not None and ast.unparse(node.returns) == "None":
-            return f"{indent}{call}\n"
-        return f"{indent}return {self._convert(call, node.returns)}\n"
+            return f"{desk}{indent}{call}\n"
+        return f"{desk}{indent}return {self._convert(call, node.returns)}\n"
 
     def _next(self) -> str:
         """Where the async twin can give what is at hand without waiting, a hop is made only for the next batch."""
@@ -282,6 +284,8 @@ class _Twin:
         return out + [f"{arg.arg}={self._argument(arg)}" for arg in args.kwonlyargs]
 
     def _argument(self, arg: ast.arg) -> str:
+        if _is_callback(arg):
+            return f"at_desk({arg.arg}, desk)"
         mentioned = arg.annotation is not None and self._wrapped(arg.annotation)
         return f"unwrap({arg.arg})" if mentioned else arg.arg
 
@@ -313,6 +317,11 @@ class _Twin:
             raise SurfaceError(f"{place} is not fully annotated")
         if any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(node)):
             raise SurfaceError(f"{place} is a generator; make it a class with __anext__ and aclose")
+
+
+def _is_callback(arg: ast.arg) -> bool:
+    """Whether a parameter takes a function, to be called in the thread of the blocking call."""
+    return arg.annotation is not None and "Callable[" in ast.unparse(arg.annotation)
 
 
 def _parameters(args: ast.arguments) -> list[str]:

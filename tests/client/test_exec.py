@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boxd.errors import BoxdError, ConnectionError, InternalError, NotFoundError, TimeoutError
+from boxd.errors import BoxdError, BoxStoppedError, ConnectionError, InternalError, NotFoundError, TimeoutError
 from boxd.messages.exec import ExecChunk
 from boxd.messages.vm import CreateVmResponse
 from boxd.resources.box import Box
-from boxd.resources.exec import command_line
+from boxd.resources.command import command_line
 from boxd.resources.output import ExitStatus
 from boxd.transport import ConnectionLost, DeadlineExceeded, RpcError, StatusCode
 from boxd.types import ExecResult
@@ -57,10 +57,46 @@ def words(line: str, cwd: Path | None = None) -> list[str]:
         (["echo", ""], None, "echo ''"),
         (["sh", "-c", "echo $A"], {"A": "x y", "B_2": ""}, "A='x y' B_2='' sh -c 'echo $A'"),
         (["A=1", "B=2"], None, "'A=1' B=2"),
+        (["if", "true"], None, "'if' true"),
+        (["eval", "a && b"], {"A": "1", "B": ""}, "export A=1 B=''; eval 'a && b'"),
+        (["eval", "a"], {}, "eval a"),
     ],
 )
 def test_command_line(args: list[str], env: dict[str, str] | None, line: str) -> None:
     assert command_line(args, env) == line
+
+
+@pytest.mark.parametrize(
+    ("cwd", "line"),
+    [
+        ("/a b", "cd '/a b' || exit 126; A=1 ls"),
+        ("sub", "cd ./sub || exit 126; A=1 ls"),
+        ("-", "cd ./- || exit 126; A=1 ls"),
+        ("~", "cd './~' || exit 126; A=1 ls"),
+    ],
+)
+def test_a_directory(cwd: str, line: str) -> None:
+    assert command_line(["ls"], {"A": "1"}, cwd) == line
+
+
+def test_a_directory_by_a_shell(tmp_path: Path) -> None:
+    odd = tmp_path / "-x $y"
+    odd.mkdir()
+    for cwd in (str(odd), odd.name):
+        assert words(command_line(["printf", r"%s\0", "ok"], None, cwd), tmp_path) == ["ok"]
+    where = subprocess.run(["sh", "-c", command_line(["pwd"], None, odd.name)], cwd=tmp_path, stdout=subprocess.PIPE)
+    assert where.stdout.decode() == f"{odd}\n"
+    missing = subprocess.run(["sh", "-c", command_line(["echo", "ran"], None, "none")], capture_output=True)
+    assert (missing.returncode, missing.stdout) == (126, b"")
+    assert b"none" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["sh", "-c", 'printf "%s\\0" "$K" && sh -c \'printf "%s\\0" "$K"\''], ["eval", 'sh -c \'printf "%s\\0" "$K"\'']],
+)
+def test_the_environment_reaches_every_command(args: list[str]) -> None:
+    assert set(words(command_line(args, {"K": "a b"}))) == {"a b"}
 
 
 @settings(max_examples=25, deadline=None)
@@ -93,6 +129,12 @@ def test_bad_words() -> None:
         command_line([], None)
     with pytest.raises(ValueError, match="NUL"):
         command_line(["a\0b"], None)
+    with pytest.raises(ValueError, match="NUL"):
+        command_line(["a"], None, "/\0")
+    with pytest.raises(ValueError, match="cwd is empty"):
+        command_line(["a"], None, "")
+    with pytest.raises(TypeError, match="directory"):
+        command_line(["a"], None, Path("/"))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="5"):
         command_line(["sleep", 5], None)  # type: ignore[list-item]
     with pytest.raises(TypeError) as caught:
@@ -175,7 +217,7 @@ async def test_a_plain_command_under_a_pty() -> None:
         (DeadlineExceeded("too slow"), TimeoutError),
         (ConnectionLost("gone"), ConnectionError),
         (RpcError("no such machine", StatusCode.NOT_FOUND), NotFoundError),
-        (RpcError("it is stopped", StatusCode.FAILED_PRECONDITION), BoxdError),
+        (RpcError("it is stopped", StatusCode.FAILED_PRECONDITION), BoxStoppedError),
     ],
 )
 @pytest.mark.parametrize("text", [True, False])
@@ -215,6 +257,16 @@ async def test_cancelling_a_plain_command_cancels_the_call() -> None:
         {"cols": -1},
         {"rows": 65536},
         {"env": {"a b": "c"}},
+        {"timeout": float("nan")},
+        {"cwd": ""},
+        {"cwd": "a\0"},
+        {"stream": True, "input": b""},
+        {"interactive": True, "input": b""},
+        {"pty": True, "input": b""},
+        {"stream": True, "check": True},
+        {"stream": True, "on_stdout": print},
+        {"interactive": True, "on_stderr": print},
+        {"pty": True, "on_stderr": print},
     ],
 )
 async def test_bad_options_are_refused_before_any_call(options: dict[str, Any]) -> None:
@@ -223,4 +275,9 @@ async def test_bad_options_are_refused_before_any_call(options: dict[str, Any]) 
         await box_on(channel).exec("x", **options)
     with pytest.raises(ValueError, match="without a command"):
         await box_on(channel).exec()
+    for wrong in ({"input": 5}, {"on_stdout": 5}, {"cwd": 5}):
+        with pytest.raises(TypeError, match="int"):
+            await box_on(channel).exec("x", **wrong)  # type: ignore[call-overload]
+    with pytest.raises(FileNotFoundError):
+        await box_on(channel).exec("x", input=Path("/no such file"))
     assert channel.requests == []

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from boxd.errors import BoxdError, ConnectionError, InternalError, TimeoutError
@@ -307,3 +308,30 @@ async def test_an_expired_token_on_a_stream_is_dropped() -> None:
     with pytest.raises(BoxdError):
         await Box(session, CreateVmResponse(vm_id="vm-1"), full=False).exec("x")
     assert session.credentials.rejected == ["Bearer test"]  # type: ignore[attr-defined]
+
+
+@both
+async def test_wait_with_a_timeout_leaves_the_command_alone() -> None:
+    gate = anyio.Event()
+    call = FakeCall([[out(b"1"), err(b"2")], gate, [out(b"3"), EXIT]])
+    process = await started(call)
+    for _ in range(2):
+        with anyio.fail_after(5), pytest.raises(TimeoutError, match=r"still runs after 0\.02 s") as caught:
+            await process.wait(0.02)
+        assert (caught.value.stdout, caught.value.stderr, caught.value.grpc_code) == ("1", "2", None)
+    assert not call.cancelled
+    gate.set()
+    assert await process.wait(5) == 0
+    assert await process.wait(0) == 0
+    assert [piece async for piece in process.stdout] == [b"1", b"3"]
+
+
+@both
+async def test_terminate_is_close() -> None:
+    call = FakeCall([anyio.Event()])
+    process = await started(call)
+    await process.terminate()
+    await process.terminate()
+    assert call.cancelled
+    with pytest.raises(BoxdError, match="closed"):
+        await process.wait()
