@@ -15,7 +15,7 @@ from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.watch import Watch
-from boxd.transport.wire import Wire
+from boxd.transport.wire import TlsBroken, Wire
 
 logger = logging.getLogger("boxd.transport")
 
@@ -184,7 +184,7 @@ class Connection:
             await self._wire.pump(self._received)
             engine.lost("the server closed the connection")
         except OSError as exc:
-            engine.lost(f"the connection broke: {exc}", exc)
+            self._broke(exc)
         self._limit_closing()
         self.flush()
 
@@ -215,7 +215,12 @@ class Connection:
                     self._writer = signal = self._runtime.signal()
                     await signal.wait()
         except OSError as exc:
-            engine.lost(f"the connection broke: {exc}", exc)
+            self._broke(exc)
+
+    def _broke(self, exc: OSError) -> None:
+        # In TLS 1.3 a server refuses the client's certificate only after the handshake.
+        kind = "tls" if isinstance(exc, TlsBroken) and not self.engine.established else "lost"
+        self.engine.lost(f"the connection broke: {exc}", exc, kind)
 
     def _limit_closing(self) -> None:
         """The writer may be stuck on a peer that reads no more; it has a moment for the last words."""

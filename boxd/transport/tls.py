@@ -6,7 +6,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable
 
-from boxd.transport.wire import READ_SIZE, Wire
+from boxd.transport.wire import READ_SIZE, TlsBroken, Wire
 
 
 class TlsWire:
@@ -81,6 +81,8 @@ class TlsWire:
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
             # HTTP/2 frames say themselves whether they are whole, so a missing close_notify adds nothing.
             return b"".join(parts)
+        except ssl.SSLError as exc:
+            raise TlsBroken(exc.reason or str(exc)) from exc
         return b"".join(parts)
 
     async def send(self, data: bytes) -> None:

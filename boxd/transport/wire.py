@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 READ_SIZE = 1 << 18
 
 
+class TlsBroken(OSError):
+    """TLS ended with an alert, or with what is no TLS; the message says which."""
+
+
 class Wire(Protocol):
     """Bytes both ways. One task reads and one writes. Failures are `OSError`."""
 

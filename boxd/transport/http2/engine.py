@@ -132,14 +132,14 @@ class ClientEngine:
             self._receiver.made_progress()
         return data
 
-    def lost(self, message: str, cause: BaseException | None = None) -> None:
-        """The connection ended under us. Every open stream fails."""
+    def lost(self, message: str, cause: BaseException | None = None, kind: str = "lost") -> None:
+        """The connection ended under us. Every open stream fails, for this kind of reason."""
         if self.failure is None:
             try:
                 self._receiver.end_of_file()
             except ConnectionFault as fault:
                 self._fault(fault)
-        self._end(StreamFailure("lost", ErrorCode.NO_ERROR, message, cause=cause))
+        self._end(StreamFailure(kind, ErrorCode.NO_ERROR, message, cause=cause))
 
     def close(self, kind: str = "closed", code: int = ErrorCode.NO_ERROR, message: str = "it was closed here") -> None:
         """End the connection from our side; open streams fail for this reason. Idempotent."""
