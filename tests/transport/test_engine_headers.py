@@ -17,7 +17,7 @@ def test_r1_request_headers_go_out_in_order() -> None:
     peer.request(b"")
     frame = peer.take()[0]
     assert [(bytes(n), bytes(v)) for n, v in peer.decoder.decode(frame.payload, raw=True)] == REQUEST
-    assert frame.flags == f.END_STREAM | f.END_HEADERS
+    assert frame.flags == f.END_HEADERS
 
 
 def test_large_request_headers_are_continued() -> None:

@@ -20,7 +20,7 @@ def test_r60_ids_are_odd_and_rise_in_the_order_of_the_wire() -> None:
     peer = RawPeer()
     first, second, third = peer.request(), peer.request(), peer.request()
     stream_of(second).reset(f.CANCEL)
-    assert [(one.kind, one.stream) for one in peer.take()] == [(f.HEADERS, 1), (f.HEADERS, 3)]
+    assert [one.stream for one in peer.take() if one.kind == f.HEADERS] == [1, 3]
     assert [stream_of(one).id for one in (first, second, third)] == [1, 0, 3]
 
 
@@ -31,7 +31,7 @@ def test_r60_a_connection_whose_ids_run_out_takes_no_more() -> None:
     while peer.engine.has_slot:
         peer.request()
         count += 1
-    ids = [one.stream for one in peer.take()]
+    ids = [one.stream for one in peer.take() if one.kind == f.HEADERS]
     assert len(ids) == count >= 1_000
     assert max(ids) < 1 << 31
     assert not peer.engine.usable

@@ -100,6 +100,15 @@ def test_r35_half_close_needs_no_window() -> None:
     assert peer.take() == [f.Frame(f.DATA, f.END_STREAM, 3, b"body")]
 
 
+def test_r35_a_request_without_a_message_ends_with_an_empty_data_frame() -> None:
+    """Also where the end is known before the headers are written: grpc-go does not see the end on HEADERS."""
+    peer = RawPeer()
+    peer.request(b"", end=True)
+    assert [(one.kind, one.flags & f.END_STREAM, one.payload) for one in peer.take()][1:] == [
+        (f.DATA, f.END_STREAM, b"")
+    ]
+
+
 def test_r35_end_goes_with_the_last_data() -> None:
     peer = RawPeer()
     peer.request(b"one")

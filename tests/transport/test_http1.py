@@ -258,7 +258,7 @@ async def test_r41_send_waits_for_a_server_that_does_not_read(connect: Make) -> 
 
     async with serving(slow) as target, http1(connect, target).call(CHAT) as call:
         with anyio.move_on_after(0.3) as scope:
-            await call.send(bytes(50_000_000))
+            await call.send(bytes(16_000_000))
         assert scope.cancelled_caught
         read.set()
         await call.end()

@@ -14,12 +14,13 @@ from boxd.transport.http2.codes import (
     ErrorCode,
 )
 from boxd.transport.http2.errors import ConnectionFault
-from boxd.transport.http2.frames import frame_header, header_frames
+from boxd.transport.http2.frames import end_stream_frame, frame_header, header_frames
 from boxd.transport.http2.headers import HeaderEncoder
 from boxd.transport.http2.stream import Stream
 
 #: A frame of body is at most this long even where the peer takes more, so that streams share the connection.
 MAX_DATA_FRAME = 1 << 16
+POST = (b":method", b"POST")
 #: Answers to PING and SETTINGS that may wait to be written. A peer that does not read and asks on attacks us.
 MAX_ANSWERS = 1_000
 
@@ -112,11 +113,14 @@ class Outbound:
         end = stream.end_queued and not stream.outbox_size
         if end:
             stream.local_closed = True
+        # gRPC wants the end of a request on a DATA frame, an empty one if need be; grpc-go waits for it for ever.
+        separate = end and stream.headers[0] == POST
         block = self._encoder.encode(stream.headers)
         self._opened(stream)
         if stream.outbox_size:
             self.make_ready(stream)
-        return header_frames(stream.id, block, end_stream=end, max_frame_size=self.max_frame_size)
+        frames = header_frames(stream.id, block, end_stream=end and not separate, max_frame_size=self.max_frame_size)
+        return frames + end_stream_frame(stream.id) if separate else frames
 
     def _data(self, stream: Stream, size: int, parts: list[bytes]) -> None:
         """Move `size` bytes of a stream's outbox into one DATA frame."""
