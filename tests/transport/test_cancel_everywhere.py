@@ -3,13 +3,15 @@ byte, stream or task is lost, and its neighbours do not notice."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from boxd.transport import Channel, ConnectionOptions
+from boxd.transport import Channel, ConnectionOptions, RpcError, connector
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import FaultServer
@@ -35,6 +37,20 @@ async def bidi(channel: Channel) -> None:
         assert len(await call.receive() or b"") == 3
         assert len(await call.receive() or b"") == 40_000
         assert await call.receive() is None
+
+
+async def server_stream(channel: Channel) -> None:
+    async with channel.call(e.COUNT, timeout=5) as call:
+        await call.send(b"question", end=True)
+        assert [message async for message in call] == [b"question"]
+
+
+async def client_stream(channel: Channel) -> None:
+    async with channel.call(e.JOIN, timeout=5) as call:
+        await call.send(b"one")
+        await call.send(b"", end=True)
+        with contextlib.suppress(RpcError):  # Both come back, where one message is due.
+            await call.receive()
 
 
 async def upload(channel: Channel) -> None:
@@ -80,7 +96,7 @@ def check(server: FaultServer, channel: Channel) -> None:
 
 
 @pytest.mark.row(55)
-@pytest.mark.parametrize("work", [unary, bidi], ids=lambda work: work.__name__)
+@pytest.mark.parametrize("work", [unary, server_stream, client_stream, bidi], ids=lambda work: work.__name__)
 @pytest.mark.parametrize("warm", [True, False], ids=["connected", "new"])
 async def test_55_cancelled_at_every_step(connect: Connect, work: Work, warm: bool) -> None:
     async with FaultServer(serve_echo) as server:
@@ -100,6 +116,84 @@ async def test_55_cancelled_at_every_step(connect: Connect, work: Work, warm: bo
         else:
             pytest.fail("the call is never over")
         assert steps > 3
+
+
+class SlowCredentials:
+    """A token that takes some steps to get, is good for one call, and may be asked for by several at once."""
+
+    def __init__(self) -> None:
+        self.fetching = 0
+
+    def current(self) -> str | None:
+        return None
+
+    async def refresh(self) -> str:
+        self.fetching += 1
+        try:
+            for _ in range(5):
+                await checkpoint()
+            return "Bearer token"
+        finally:
+            self.fetching -= 1
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize("work", [unary, bidi], ids=lambda work: work.__name__)
+async def test_55_fetching_a_token(connect: Connect, work: Work) -> None:
+    """With a sibling that fetches one too, and one that talks all the time."""
+    credentials = SlowCredentials()
+    async with FaultServer(serve_echo) as server:
+        channel = connect(server.target, credentials=credentials)
+        await still_fine(channel)
+        async with channel.call(e.CHAT) as sibling:
+            for steps in range(MOST_STEPS):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(still_fine, channel)
+                    finished = await cancelled_after(work, channel, steps)
+                assert credentials.fetching == 0
+                await sibling.send(b"%d" % steps)
+                if finished:
+                    break
+            else:
+                pytest.fail("the call is never over")
+            assert steps > 5
+            await sibling.end()
+            assert [int(one) async for one in sibling] == list(range(steps + 1))
+        check(server, channel)
+
+
+@pytest.mark.row(55)
+@pytest.mark.parametrize("kind", ["resolver", "handshake"])
+async def test_55_during_the_dial(connect: Connect, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for the same dial, and get their connection whenever the one who asked for it goes."""
+    dialing = 0
+    real = connector.dial
+
+    async def slowly(*args: Any, **options: Any) -> Any:
+        nonlocal dialing
+        dialing += 1
+        before = kind == "resolver"
+        for _ in range(5 * before):
+            await checkpoint()
+        wire = await real(*args, **options)
+        for _ in range(5 * (not before)):
+            await checkpoint()
+        return wire
+
+    monkeypatch.setattr(connector, "dial", slowly)
+    async with FaultServer(serve_echo) as server:
+        for steps in range(30):
+            channel = connect(server.target)
+            dialing = 0
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(cancelled_after, unary, channel, steps)
+                await checkpoint()
+                tasks.start_soon(still_fine, channel)
+                tasks.start_soon(cancelled_after, bidi, channel, max(steps - 3, 0))
+            assert dialing == 1
+            await still_fine(channel)
+            await wait_until(lambda: channel._pool._connections[0].engine.open_streams == 0)  # noqa: B023
+            await channel.aclose()
 
 
 @pytest.mark.row(55)

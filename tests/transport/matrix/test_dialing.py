@@ -45,7 +45,6 @@ async def fails(
     *,
     match: str | None = None,
     timeout: float | None = None,
-    good: Target | None = None,
     **options: Any,
 ) -> RpcError:
     """A call to a target, which must fail with this error, as the next must, and leave nothing; returns the first."""
@@ -307,8 +306,7 @@ async def test_row_7_handshake_that_stalls(anyio_backend: str, authority: trustm
     async with FaultServer(script, greet=False) as server:
         target = Target("https", "localhost", server.target.port)
         options = DialOptions(ssl_context=trusting(authority).ssl_context, connect_timeout=0.1)
-        with pytest.raises(ConnectFailed, match=r"0\.1 s"), anyio.fail_after(WITHIN):
-            await Channel(target, dial_options=options).unary(e.ECHO, b"")
+        await fails(target, ConnectFailed, match=r"0\.1 s", dial_options=options)
 
 
 @pytest.mark.row(11)
