@@ -3,7 +3,6 @@ becomes a public error."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -121,12 +120,6 @@ class Stream(Generic[Req, Res]):
         self._call = call
         self._name = name
         self._on_error = on_error
-
-    def __del__(self) -> None:
-        # The connection keeps a call that is open: without this it would stay so for as long as the connection.
-        if self._call.running:
-            warnings.warn(f"{self._name} was left open and is cancelled now: close it", ResourceWarning, stacklevel=2)
-            self._call.abandon()
 
     async def send(self, message: Req, *, end: bool = False) -> None:
         """Send a message, and with `end` half-close after it. Waits while the server does not read."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
+from boxd.transport.backoff import Backoff
 from boxd.transport.call import Call
 from boxd.transport.codec import Codec, get_codec
 from boxd.transport.connection import CLOSE_TIMEOUT
-from boxd.transport.connector import StreamSource, make_connector
+from boxd.transport.connector import Connector, StreamSource, make_connector
 from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions
 from boxd.transport.errors import DeadlineExceeded, HeadersTooLarge, RpcError
+from boxd.transport.exchange import Exchange
 from boxd.transport.forks import on_fork
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
@@ -25,7 +27,7 @@ from boxd.transport.method import Method
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
 from boxd.transport.protocols import make_protocol
-from boxd.transport.retry import retry_delay
+from boxd.transport.retry import Retries, RetryBudget
 from boxd.transport.runtime import Runtime
 from boxd.transport.target import Target
 
@@ -34,6 +36,8 @@ Res = TypeVar("Res")
 
 #: gRPC's usual limit for a received message, in bytes.
 DEFAULT_MAX_RECEIVE = 4 << 20
+#: Bytes that a server may send on one stream of a bulk call before they are taken: 1 Gb/s over 100 ms needs 12.5 MB.
+BULK_WINDOW = 16 << 20
 
 
 class CallCredentials(Protocol):
@@ -102,38 +106,74 @@ class Channel:
         if http_version == "1.1" and not self.protocol.http1:
             raise ValueError(f"{protocol} needs HTTP/2: http_version '1.1' is for 'grpc-web' and 'connect'")
         self.options = connection_options or ConnectionOptions()
-        self._pool = make_connector(
-            http_version, target, dial_options or DialOptions(), engine_options or EngineOptions(), self.options
-        )
-        on_fork(weakref.WeakMethod(self._pool.forget))
+        self._http_version = http_version
+        self._dial_options = dial_options or DialOptions()
+        self._engine_options = engine_options or EngineOptions()
+        self._backoff = Backoff(self.options)
+        self.budget = RetryBudget(self.options.retry)
+        self._pauses: set[anyio.CancelScope] = set()
+        self._pool = self._make_pool(self._engine_options)
+        self._bulk_pool: Connector | None = None
 
     async def unary(
-        self, method: Method[Req, Res], request: Req, *, timeout: float | None = None, metadata: Metadata = ()
+        self,
+        method: Method[Req, Res],
+        request: Req,
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+        wait_for_ready: bool = False,
+        bulk: bool = False,
     ) -> Res:
         """Make a unary call. `timeout` is in seconds and covers everything: credentials, connecting, waiting for a
-        free stream, and the answer. Raises `RpcError` for every status but OK."""
+        free stream, and the answer. See `call` for the rest. Raises `RpcError` for every status but OK."""
         deadline = None if timeout is None else Deadline(timeout)
-        attempt = 0
+        retries: Retries | None = None
+        attempts = 0
         while True:
+            exchange = Exchange(
+                self,
+                method,
+                deadline,
+                metadata,
+                whole=True,
+                attempts=attempts,
+                patient=wait_for_ready,
+                bulk=bulk,
+            )
             try:
-                return await Call(self, method, deadline, metadata).unary(request)
+                return await exchange.unary(request)
             except RpcError as error:
-                attempt += 1
-                delay = retry_delay(error, attempt)
+                retries = retries or self.retries(method)
+                delay = retries.delay(error, exchange.committed, self.reconnect_in, deadline)
                 if delay is None:
                     raise
-            if delay:
-                await anyio.sleep(delay if deadline is None else min(delay, max(deadline.remaining(), 0)))
+                attempts = retries.attempts
+            await self.pause(delay)
 
     def call(
-        self, method: Method[Req, Res], *, timeout: float | None = None, metadata: Metadata = ()
+        self,
+        method: Method[Req, Res],
+        *,
+        timeout: float | None = None,
+        metadata: Metadata = (),
+        wait_for_ready: bool = False,
+        bulk: bool = False,
     ) -> Call[Req, Res]:
-        """A streaming call, not started yet. `timeout`, in seconds from now, bounds the whole of it."""
-        return Call(self, method, None if timeout is None else Deadline(timeout), metadata)
+        """A streaming call, not started yet. `timeout`, in seconds from now, bounds the whole of it.
+
+        Where the server cannot be reached the call fails with `ConnectFailed`; with `wait_for_ready` it waits for as
+        many attempts to connect as it takes, within its time. `bulk` is for calls that move much data: they
+        have connections of their own, with larger windows, so that they do not delay other calls."""
+        deadline = None if timeout is None else Deadline(timeout)
+        return Call(Exchange(self, method, deadline, metadata, patient=wait_for_ready, bulk=bulk))
 
     async def aclose(self) -> None:
         """Cancel what runs and close every connection, in about a second at most. Idempotent."""
-        closing = self._pool.close()
+        closing = [one for pool in self._pools() for one in pool.close()]
+        if self._pool.bound_here:
+            for scope in self._pauses:
+                scope.cancel()
         with anyio.CancelScope(shield=True), anyio.move_on_after(2 * CLOSE_TIMEOUT):
             for connection in closing:
                 await connection.wait_closed()
@@ -153,16 +193,24 @@ class Channel:
         return plan
 
     async def start(
-        self, before: Headers, after: Headers, metadata: Metadata, deadline: Deadline | None
+        self,
+        before: Headers,
+        after: Headers,
+        metadata: Metadata,
+        deadline: Deadline | None,
+        *,
+        patient: bool = False,
+        bulk: bool = False,
     ) -> tuple[Headers, StreamSource]:
         """A call's request headers, and a connection on which to open its stream before anything else is awaited.
-        `before` and `after` are the format's, around the timeout."""
+        `before` and `after` are the format's, around the timeout; see `call` for the rest."""
         custom = encode_metadata(metadata) if metadata else []
         if deadline is not None and deadline.remaining() <= 0:
             raise DeadlineExceeded("the call's time was over before it was sent", unprocessed=True)
         if self._credentials is not None:
             custom = [(b"authorization", await self._authorization(deadline)), *custom]
-        connection = await self._pool.acquire(deadline)
+        pool = self._bulk() if bulk else self._pool
+        connection = await pool.acquire(deadline, patient=patient)
         if deadline is None:
             headers = [*before, *after, *self._metadata, *custom]
         else:
@@ -173,6 +221,26 @@ class Channel:
             raise HeadersTooLarge(f"the call's metadata is larger than the server's limit of {limit} bytes")
         return headers, connection
 
+    @property
+    def reconnect_in(self) -> float:
+        """Seconds until another attempt to connect may be made: 0 when it may, and when none has failed."""
+        return self._backoff.remaining
+
+    def retries(self, method: Method[Any, Any]) -> Retries:
+        """What decides whether a call of a method is made again."""
+        return Retries(self.options.retry, self.budget, method.idempotent)
+
+    async def pause(self, seconds: float) -> None:
+        """Wait between two attempts; the end of the channel ends it."""
+        if seconds <= 0:
+            return
+        with anyio.CancelScope() as scope:
+            self._pauses.add(scope)
+            try:
+                await anyio.sleep(seconds)
+            finally:
+                self._pauses.discard(scope)
+
     def observe(self, headers: Headers) -> None:
         """Look for the observed header in a response's."""
         if self._observer is not None:
@@ -181,6 +249,25 @@ class Channel:
                     self._observer(value.decode("latin-1"))
 
     # -- inside
+
+    def _make_pool(self, engine: EngineOptions) -> Connector:
+        pool = make_connector(self._http_version, self.target, self._dial_options, engine, self.options, self._backoff)
+        on_fork(weakref.WeakMethod(pool.forget))
+        return pool
+
+    def _pools(self) -> list[Connector]:
+        return [self._pool] if self._bulk_pool is None else [self._pool, self._bulk_pool]
+
+    def _bulk(self) -> Connector:
+        """The connections of bulk calls; made by the first. HTTP/1.1 has one for every call anyway."""
+        if self._http_version != "2":
+            return self._pool
+        if self._bulk_pool is None:
+            options = self._engine_options
+            window = max(options.stream_window, BULK_WINDOW)
+            both = max(options.connection_window, 2 * window)
+            self._bulk_pool = self._make_pool(replace(options, stream_window=window, connection_window=both))
+        return self._bulk_pool
 
     def _make_plan(self, method: Method[Req, Res]) -> Plan[Req, Res]:
         target = self.target
@@ -202,7 +289,7 @@ class Channel:
         return value.encode("latin-1")
 
     def __repr__(self) -> str:
-        return f"<Channel {self.target} connections={self._pool.connections}>"
+        return f"<Channel {self.target} connections={sum(pool.connections for pool in self._pools())}>"
 
 
 def default_user_agent() -> str:

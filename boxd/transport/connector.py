@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from boxd.transport.backoff import Backoff
 from boxd.transport.deadline import Deadline
 from boxd.transport.dial import DialOptions, dial
 from boxd.transport.http2.options import EngineOptions
@@ -36,6 +37,9 @@ class RequestStream(Protocol):
 
     def send(self, data: bytes, *, end: bool = False) -> None:
         """Queue a piece of the request's body; `end` half-closes after it."""
+
+    def withdraw(self, size: int) -> bool:
+        """Take back what is queued, if it is the whole of a message of `size` bytes."""
 
     def consumed(self, size: int) -> None:
         """Let the server send `size` more bytes of body."""
@@ -72,25 +76,35 @@ class Connector(Protocol):
     def connections(self) -> int:
         """How many there are now."""
 
+    @property
+    def bound_here(self) -> bool:
+        """True on the event loop they live on."""
+
     def runtime(self) -> Runtime:
         """The event loop they live on."""
 
     def forget(self) -> None:
         """Drop them without touching a socket."""
 
-    async def acquire(self, deadline: Deadline | None) -> StreamSource:
-        """Where to open a stream, before anything else is awaited."""
+    async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> StreamSource:
+        """Where to open a stream, before anything else is awaited. A patient call waits for a server that cannot be
+        reached."""
 
     def close(self) -> Sequence[Closing]:
         """Close them all and refuse new calls; returns what is still closing. Idempotent."""
 
 
 def make_connector(
-    http_version: str, target: Target, dialing: DialOptions, engine: EngineOptions, options: ConnectionOptions
+    http_version: str,
+    target: Target,
+    dialing: DialOptions,
+    engine: EngineOptions,
+    options: ConnectionOptions,
+    backoff: Backoff,
 ) -> Connector:
     """Connections that speak a version of HTTP: `2` or `1.1`."""
     if http_version == "2":
-        return Pool(lambda: dial(target, dialing, options.keepalive_timeout), engine, options)
+        return Pool(lambda: dial(target, dialing, options.keepalive_timeout), engine, options, backoff)
     if http_version == "1.1":
         from boxd.transport.http1 import Http1Connector
 

@@ -46,6 +46,9 @@ class GrpcProtocol(RpcProtocol):
     def timeout_header(self, seconds: float) -> tuple[bytes, bytes]:
         return b"grpc-timeout", grpc_timeout(seconds)
 
+    def attempts_header(self, attempts: int) -> Headers:
+        return [(b"grpc-previous-rpc-attempts", b"%d" % attempts)]
+
 
 class GrpcReader(ResponseReader):
     """One gRPC response. The status is in the trailers, or in the headers of a response that is nothing else

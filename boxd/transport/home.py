@@ -15,6 +15,11 @@ class LoopBound(ABC):
         self._runtime: Runtime | None = None
         self._closed = False
 
+    @property
+    def bound_here(self) -> bool:
+        """True on the event loop this belongs to."""
+        return self._runtime is not None and self._runtime.is_current()
+
     def runtime(self) -> Runtime:
         """The loop this belongs to: the running one, bound at first use and again when the former is over. Raises
         `WrongLoop` when another loop is still using it."""

@@ -59,7 +59,7 @@ class Http1Connector(LoopBound):
         self._streams.clear()
         self._runtime = None
 
-    async def acquire(self, deadline: Deadline | None) -> Http1Connector:
+    async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> Http1Connector:
         """The connection itself is made, or found, by the stream."""
         self.runtime()
         if self._closed:
@@ -141,6 +141,8 @@ class Http1Stream:
         self._writing = 0
         self._body_waits: Signal | None = None
         self._room_waits: Signal | None = None
+        # True once the request's headers are made.
+        self._begun = False
         self.end_queued = False
         self.done = False
 
@@ -161,6 +163,16 @@ class Http1Stream:
         self.end_queued = self.end_queued or end
         if self._body_waits is not None:
             self._body_waits.set()
+
+    def withdraw(self, size: int) -> bool:
+        """Take back what is queued, if it is the whole of a message of `size` bytes. A request whose headers say how
+        long its body is keeps it."""
+        if self.done or not size or self._writing or self._unwritten != size or (self._begun and self.end_queued):
+            return False
+        self._outbox.clear()
+        self._unwritten = 0
+        self.end_queued = False
+        return True
 
     def consumed(self, size: int) -> None:
         """Make room for `size` more bytes of the response."""
@@ -220,6 +232,7 @@ class Http1Stream:
 
     def _request(self, timeouts: dict[str, float]) -> httpx.Request:
         """The request, as far as it is known: a body that is complete has a length, any other is sent in chunks."""
+        self._begun = True
         pseudo = {name: value.decode() for name, value in self._headers if name.startswith(b":")}
         headers = [(b"host", pseudo[b":authority"].encode())]
         headers += [one for one in self._headers if not one[0].startswith(b":")]

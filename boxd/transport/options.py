@@ -70,14 +70,17 @@ class ConnectionOptions:
     settings_timeout: float = 10.0
     """For the server's SETTINGS and its acknowledgement of ours (RFC 9113 section 6.5.3)."""
     backoff_initial: float = 1.0
-    """After a connection could not be made, calls fail at once, with the reason, until so long later; then the next
-    call makes another attempt."""
+    """After a connection could not be made, another attempt is made so much later at the earliest, by the next call
+    then. Calls that wait for a connection when an attempt fails, fail with it."""
     backoff_multiplier: float = 1.6
     """By how much the time is longer after each further failure, at least 1."""
     backoff_max: float = 120.0
     """The longest such time."""
     backoff_jitter: float = 0.2
     """Each is made shorter or longer at random, by up to this part of it, 0 to 1."""
+    backoff_wait: float = 5.0
+    """A call that comes before the next attempt is due waits for it, if that is no longer than this; else it fails at
+    once, with the reason of the last attempt. One with `wait_for_ready` waits in any case."""
     retry: RetryPolicy = RetryPolicy()
     """When a call is made again that a server may have seen."""
 
@@ -93,3 +96,4 @@ class ConnectionOptions:
         _check(self, "backoff_multiplier", 1)
         _check(self, "backoff_max", 0)
         _check(self, "backoff_jitter", 0, 1)
+        _check(self, "backoff_wait", 0)

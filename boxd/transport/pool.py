@@ -10,10 +10,13 @@ from dataclasses import replace
 
 import anyio
 
+from boxd.transport.backoff import Backoff
 from boxd.transport.connection import Connection
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, RpcError
+from boxd.transport.failures import error_from_failure
 from boxd.transport.home import LoopBound
+from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
@@ -26,12 +29,13 @@ _FORGOTTEN: list[object] = []
 
 
 class _Waiter:
-    """A call that waits for a connection with a free slot."""
+    """A call that waits for a connection with a free slot; a patient one also while the server is not reached."""
 
-    __slots__ = ("error", "signal")
+    __slots__ = ("error", "patient", "signal")
 
-    def __init__(self, signal: Signal) -> None:
+    def __init__(self, signal: Signal, patient: bool) -> None:
         self.signal = signal
+        self.patient = patient
         self.error: RpcError | None = None
 
 
@@ -39,8 +43,13 @@ class Pool(LoopBound):
     """Decisions are made synchronously, so that no other task can come between; only dialing and waiting is async."""
 
     def __init__(
-        self, dial: Callable[[], Awaitable[Wire]], engine: EngineOptions, options: ConnectionOptions | None = None
+        self,
+        dial: Callable[[], Awaitable[Wire]],
+        engine: EngineOptions,
+        options: ConnectionOptions | None = None,
+        backoff: Backoff | None = None,
     ) -> None:
+        """`backoff` is given where pools share it, because their server is the same."""
         super().__init__()
         self._dial = dial
         self._engine = engine
@@ -48,8 +57,10 @@ class Pool(LoopBound):
         self._connections: list[Connection] = []
         self._waiters: deque[_Waiter] = deque()
         self._dialing: Handle | None = None
-        # How many connections are worth trying: fewer once the server has refused one more.
-        self._limit = self._options.max_connections
+        self._backoff = backoff or Backoff(self._options)
+        self._backoff_timer: Handle | None = None
+        # Connections whose server has not been heard of yet.
+        self._unproven: set[Connection] = set()
 
     @property
     def connections(self) -> int:
@@ -64,13 +75,15 @@ class Pool(LoopBound):
             _FORGOTTEN.append((self._runtime, list(self._connections)))
         self._connections.clear()
         self._waiters.clear()
+        self._unproven.clear()
         self._dialing = None
-        self._limit = self._options.max_connections
+        self._backoff_timer = None
         self._runtime = None
 
-    async def acquire(self, deadline: Deadline | None) -> Connection:
+    async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> Connection:
         """A connection with a free slot, in the order of asking. The caller opens its stream without awaiting first.
-        Raises `ConnectFailed` and its like, or `DeadlineExceeded`."""
+        Raises `ConnectFailed` and its like, or `DeadlineExceeded`. A `patient` call waits for as many attempts to
+        connect as it takes, another for the next."""
         runtime = self.runtime()
         if self._closed:
             raise ChannelClosed("this client is closed; make a new one")
@@ -78,7 +91,7 @@ class Pool(LoopBound):
             connection = self._free()
             if connection is not None:
                 return connection
-        waiter = _Waiter(runtime.signal())
+        waiter = _Waiter(runtime.signal(), patient)
         self._waiters.append(waiter)
         return await self._wait(waiter, runtime, deadline)
 
@@ -107,11 +120,13 @@ class Pool(LoopBound):
     def close(self) -> list[Connection]:
         """Close every connection and refuse new calls; returns those whose sockets are still closing. Idempotent."""
         self._closed = True
-        closing = [] if self._runtime is None or not self._runtime.is_current() else list(self._connections)
+        closing = list(self._connections) if self.bound_here else []
         for connection in closing:
             connection.close()
-        if self._dialing is not None and self._runtime is not None and self._runtime.is_current():
-            self._dialing.cancel()
+        if self.bound_here:
+            for handle in (self._dialing, self._backoff_timer):
+                if handle is not None:
+                    handle.cancel()
         self._fail_waiters(ChannelClosed("the client was closed"))
         return closing
 
@@ -127,9 +142,16 @@ class Pool(LoopBound):
 
     def changed(self, connection: Connection) -> None:
         """A connection has more or less room than before, or is over."""
-        if connection.engine.failure is not None and connection in self._connections:
+        engine = connection.engine
+        if self._unproven and engine.established and connection in self._unproven:
+            self._unproven.remove(connection)
+            self._backoff.succeeded()
+        if engine.failure is not None and connection in self._connections:
             self._connections.remove(connection)
-            self._limit = self._options.max_connections
+            if connection in self._unproven:
+                self._unproven.remove(connection)
+                if engine.failure.kind != "closed":
+                    self._not_connected(_never_there(engine.failure))
         if self._waiters:
             self._wake()
 
@@ -154,9 +176,28 @@ class Pool(LoopBound):
         if self._dialing is not None or self._closed or self._runtime is None or not self._waiters:
             return
         usable = self._usable()
-        if len(usable) >= self._limit or any(c.has_slot or not c.engine.established for c in usable):
+        if len(usable) >= self._options.max_connections:
             return
-        self._dialing = self._runtime.spawn(self._connect, "boxd dial")
+        if any(connection.has_slot or not connection.engine.established for connection in usable):
+            return
+        if self._backoff.remaining:
+            self._hold_back(usable)
+        else:
+            self._dialing = self._runtime.spawn(self._connect, "boxd dial")
+
+    def _hold_back(self, usable: list[Connection]) -> None:
+        """The next attempt to connect is not due yet. The calls that wait go on with it then, or with the slots that
+        become free on the connections there are; where there are none and it is long until then, they fail."""
+        remaining, error = self._backoff.remaining, self._backoff.error
+        if not usable and error is not None and remaining > self._options.backoff_wait:
+            error = _said_again(error, remaining)
+            self._fail_waiters(error, impatient_only=True)
+        if self._waiters and self._backoff_timer is None and self._runtime is not None:
+            self._backoff_timer = self._runtime.call_later(remaining, self._backoff_over)
+
+    def _backoff_over(self) -> None:
+        self._backoff_timer = None
+        self._wake()
 
     def _usable(self) -> list[Connection]:
         return [connection for connection in self._connections if connection.usable]
@@ -177,23 +218,45 @@ class Pool(LoopBound):
         if self._closed or runtime is None or runtime is not self._runtime:
             await wire.aclose()
             return
-        self._connections.append(Connection(runtime, wire, self._engine, self._options, self))
+        connection = Connection(runtime, wire, self._engine, self._options, self)
+        self._connections.append(connection)
+        self._unproven.add(connection)
         self._wake()
 
     def _not_connected(self, exc: Exception) -> None:
-        """A dial failed. Where connections are in use, the calls that wait get the slots that become free there."""
+        """An attempt to connect failed."""
         error = exc if isinstance(exc, RpcError) else ConnectFailed(f"cannot connect: {exc}", unprocessed=True)
         if error is not exc:  # A host name that is none, for example, is found out only here.
             error.__cause__ = exc
-        self._limit = len(self._usable())
-        if self._limit:
+        self._backoff.failed(error)
+        if self._usable():
             logger.info("no further connection: %s", error)
         else:
-            self._limit = self._options.max_connections
-            self._fail_waiters(error)
+            self._fail_waiters(error, impatient_only=True)
+        self._grow()
 
-    def _fail_waiters(self, error: RpcError) -> None:
+    def _fail_waiters(self, error: RpcError, *, impatient_only: bool = False) -> None:
         waiters, self._waiters = self._waiters, deque()
         for waiter in waiters:
-            waiter.error = error
-            waiter.signal.set()
+            if waiter.patient and impatient_only:
+                self._waiters.append(waiter)
+            else:
+                waiter.error = error
+                waiter.signal.set()
+
+
+def _said_again(error: RpcError, remaining: float) -> RpcError:
+    """The error of the last attempt, for a call that made none."""
+    error = copy(error)
+    error.message += f" (just now; the next attempt may be made in {remaining:.2g} s)"
+    error.args = (error.message,)
+    return error
+
+
+def _never_there(failure: StreamFailure) -> RpcError:
+    """The error of calls that waited for a connection that ended before the server's SETTINGS."""
+    error = error_from_failure(replace(failure, unprocessed=True))
+    if not isinstance(error, ConnectFailed):
+        error = ConnectFailed(f"cannot connect: {failure.message}", unprocessed=True)
+    error.__cause__ = failure.cause
+    return error

@@ -98,3 +98,8 @@ class RpcProtocol(ABC):
     @abstractmethod
     def timeout_header(self, seconds: float) -> tuple[bytes, bytes]:
         """The header field that tells the server how long the caller waits."""
+
+    def attempts_header(self, attempts: int) -> Headers:
+        """The header field that tells the server how often this call was tried before; none where the protocol has
+        none."""
+        return []

@@ -66,11 +66,11 @@ async def closed(channel: Channel) -> None:
 
 
 async def abandoned(channel: Channel) -> None:
-    """As a finalizer does it."""
+    """The finalizer warns, and cancels it."""
     call = channel.call(e.CHAT, timeout=60)
     await call.send(b"x")
-    call.abandon()
-    del call
+    with pytest.warns(ResourceWarning, match="Chat was left open"):
+        del call
     gc.collect()
 
 

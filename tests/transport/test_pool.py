@@ -28,7 +28,8 @@ def free_port() -> int:
 
 
 async def test_connect_refused(connect: Connect) -> None:
-    channel = connect(Target("http", "localhost", free_port()))
+    options = ConnectionOptions(backoff_initial=0.01)
+    channel = connect(Target("http", "localhost", free_port()), connection_options=options)
     for _ in range(2):
         with pytest.raises(ConnectFailed, match=r"refused|Errno 111") as caught, anyio.fail_after(5):
             await channel.unary(e.ECHO, b"")
@@ -39,7 +40,7 @@ async def test_connect_refused(connect: Connect) -> None:
 
 async def test_refused_first_and_there_later(connect: Connect) -> None:
     port = free_port()
-    channel = connect(Target("http", "127.0.0.1", port))
+    channel = connect(Target("http", "127.0.0.1", port), connection_options=ConnectionOptions(backoff_initial=0))
     with pytest.raises(ConnectFailed):
         await channel.unary(e.ECHO, b"")
     with socket.socket() as listener:

@@ -40,7 +40,7 @@ def test_replay_is_bounded() -> None:
     assert len(replay.pieces) == 1
     replay.add(b"x", False)
     assert replay.pieces == []
-    assert replay.delay(StreamRefused("", unprocessed=True)) is None
+    assert not replay.possible
 
 
 async def refuse_first(peer: Peer) -> None:

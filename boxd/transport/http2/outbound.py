@@ -81,6 +81,14 @@ class Outbound:
             stream.ready = True
             self._ready.append(stream)
 
+    def withdraw(self, stream: Stream) -> None:
+        """Forget the body data of a stream that waits."""
+        stream.outbox.clear()
+        stream.outbox_size = 0
+        if stream.ready:
+            stream.ready = False
+            self._ready.remove(stream)
+
     def set_header_table_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE. More than the default would only cost memory."""
         self._encoder.set_table_size(min(size, DEFAULT_HEADER_TABLE_SIZE))

@@ -82,6 +82,15 @@ class Stream:
         response, or the failure that ended it, is what its user needs to see."""
         self.engine.queue_data(self, data, end)
 
+    def withdraw(self, size: int) -> bool:
+        """Take back what is queued, if it is the whole of a message of `size` bytes, its end of stream included. False:
+        some of it has been written, or nothing waits."""
+        if self.done or not size or self.outbox_size != size:
+            return False
+        self.engine.outbound.withdraw(self)
+        self.end_queued = False
+        return True
+
     @property
     def drained(self) -> bool:
         """True when no body bytes wait in the outbound queue."""

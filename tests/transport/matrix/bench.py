@@ -26,7 +26,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from boxd.transport import Call, Channel, Kind, RpcError, StatusCode
+from boxd.transport import Call, Channel, ConnectionOptions, Kind, RpcError, StatusCode
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import FaultServer, Peer, Request, Script
@@ -109,6 +109,10 @@ async def wait_until(condition: Callable[[], bool]) -> None:
             await checkpoint()
 
 
+#: The call after a fault need not wait.
+AT_ONCE = ConnectionOptions(backoff_initial=0.01)
+
+
 class Bench:
     """A server with a fault, a channel to it, and a sibling stream."""
 
@@ -131,7 +135,7 @@ class Bench:
         self._connections = (1 if sibling == "lives" else 2) if connections is None else connections
         self._settings = settings
         self._greet = greet
-        self._options = channel or {}
+        self._options = {"connection_options": AT_ONCE, **(channel or {})}
         self.server: FaultServer
         self.channel: Channel
         self.sibling: Call[bytes, bytes]
