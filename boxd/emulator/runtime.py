@@ -14,6 +14,7 @@ from .options import Options
 from .sandbox import open_sandbox
 from .server import make_server
 from .service import Service
+from .store import Store
 from .tokens import Tokens
 
 _TOKEN_SECONDS = 24 * 3600
@@ -62,12 +63,14 @@ class Emulator:
             state, remove_at_end=temporary, kind=options.sandbox, sudo=options.sudo, network=options.network
         )
         stack.push_async_callback(sandbox.close)
+        store = Store(os.path.join(state, "state.sqlite3"))
+        stack.callback(store.close)
+        tokens = Tokens(options.api_key, options.user_id)
         boxes = Boxes(sandbox, options)
-        service = Service(boxes, options)
+        service = Service(boxes, options, store, tokens)
         stack.push_async_callback(service.drain)
         # Before `drain`: commands that ignore SIGTERM then end with their box instead of after their grace.
         stack.push_async_callback(boxes.close)
-        tokens = Tokens(options.api_key, options.user_id)
         limit = RateLimit(options.exchange_requests, options.exchange_window)
         exchange = Exchange(tokens, options.token_seconds, limit)
         stack.push_async_callback(exchange.close)

@@ -1,0 +1,72 @@
+"""What the handlers of all subjects share.
+
+A unary handler takes the request and the call's context and returns the response; a streaming one takes an
+iterator of requests, or returns an object with `__anext__` and `aclose`. All raise `EmulatorError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ..errors import Code, EmulatorError
+from ..machines import Boxes
+from ..options import Options
+from ..store import Store
+from ..tokens import Tokens
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a handler may know about its call: the request's metadata and the caller's user id."""
+
+    metadata: Mapping[str, str]
+    user_id: str
+
+
+class Handlers:
+    """The emulator's state, as handlers see it, and the work that outlives a call."""
+
+    def __init__(self, boxes: Boxes, options: Options, store: Store, tokens: Tokens) -> None:
+        self._boxes = boxes
+        self._options = options
+        self._store = store
+        self._tokens = tokens
+        self._background: set[asyncio.Task[Any]] = set()
+
+    def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Keep `work` running when the call that began it is over; `drain` waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do `work` to its end even if the caller goes away: no box is left half made or half gone."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(_take_exception)
+        return await asyncio.shield(task)
+
+    async def drain(self) -> None:
+        """Wait until the clean-up of ended calls is done."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    def _org(self, name: str) -> str:
+        """The org's name for a name, an id or "" (personal); NOT_FOUND for any other."""
+        if not name or name in self._options.orgs:
+            return name
+        if name.startswith("org-") and name[4:] in self._options.orgs:
+            return name[4:]
+        raise EmulatorError(Code.NOT_FOUND, f"there is no organization {name!r}")
+
+
+def _take_exception(task: asyncio.Task[Any]) -> None:
+    """Mark a task's error as seen: its caller may be gone, and has been told otherwise."""
+    if not task.cancelled():
+        task.exception()
