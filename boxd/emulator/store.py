@@ -6,20 +6,18 @@ import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 _VERSION = 1
 _SCHEMA = "CREATE TABLE IF NOT EXISTS records (kind TEXT, id TEXT, body TEXT NOT NULL, PRIMARY KEY (kind, id))"
 
 
-class Record(Protocol):
-    """A dataclass with an id, whose fields JSON can hold."""
+@dataclasses.dataclass
+class Record:
+    """Something to remember. Derived classes add fields that JSON can hold, each with a default."""
 
-    __dataclass_fields__: Any
-
-    @property
-    def id(self) -> str:
-        """What it is kept under."""
+    id: str
+    """What it is kept under."""
 
 
 R = TypeVar("R", bound=Record)
