@@ -6,9 +6,11 @@ import random
 
 import h2.events
 import h2.settings
-import pytest
+import hypothesis.strategies as st
+from hypothesis import given, settings
 
 from boxd.transport.http2.options import EngineOptions
+from boxd.transport.http2.stream import Headers
 from tests.fixtures import frames as f
 from tests.fixtures.pair import RESPONSE, TRAILERS, Pair, Recorder
 
@@ -69,13 +71,19 @@ def test_download_keeps_the_windows_open() -> None:
     assert call.trailers == TRAILERS
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_random_sequences(seed: int) -> None:
-    """Many streams at once, both ways, with cancels, resets, pings and changing settings: h2 must never object, and
-    every stream must end as the server ended it."""
+@settings(max_examples=8, deadline=None)
+@given(st.integers(0, 1 << 32), st.booleans())
+def test_random_sequences(seed: int, goaway: bool) -> None:
+    """Many streams at once, both ways, with cancels, resets, pings, changing settings, padding, informational responses
+    and header blocks of several frames: h2 must never object, and every stream must end as the server ended it; also
+    after a graceful GOAWAY in the middle."""
     run = _RandomRun(seed)
-    for _ in range(250):
+    for _ in range(60):
         run.step()
+    if goaway:
+        run.go_away()
+        for _ in range(30):
+            run.step()
     run.finish()
 
 
@@ -88,6 +96,7 @@ class _RandomRun:
         self.sent: dict[int, bytes] = {}
         self.received: dict[int, bytes] = {}
         self.answered: set[int] = set()
+        self.heads: dict[int, Headers] = {}
 
     def step(self) -> None:
         action = self.rng.choice(
@@ -128,26 +137,53 @@ class _RandomRun:
             return
         server = self.pair.server
         if number not in self.answered:
-            server.send_headers(number, RESPONSE)
-            self.answered.add(number)
+            self.head(number)
         size = min(server.local_flow_control_window(number), self.rng.choice([0, 5, 16_000]))
         if size > 300:
             body = self.rng.randbytes(size - 300)
             server.send_data(number, body, pad_length=self.rng.choice([None, 3, 255]))
             self.sent[number] += body
 
+    def head(self, number: int) -> None:
+        """The response's head, sometimes in several frames, sometimes after informational ones."""
+        server = self.pair.server
+        for _ in range(self.rng.choice([0, 0, 0, 1, 3])):
+            server.send_headers(number, [(b":status", b"103"), (b"link", b"x")])
+        large = [(b"x-large-%d" % one, b"v" * 9_000) for one in range(3)]
+        extra = self.rng.choice([[], [], [(b"x-some", b"v" * 50)], large])
+        self.heads[number] = [*RESPONSE, *extra]
+        server.send_headers(number, self.heads[number])
+        self.answered.add(number)
+
     def end(self) -> None:
         number = self.pick()
-        if number is not None and self.rng.random() < 0.5:
-            if number not in self.answered:
-                self.pair.server.send_headers(number, RESPONSE)
-            self.pair.server.send_headers(number, TRAILERS, end_stream=True)
-            body = self.sent.pop(number)
+        if number is None or self.rng.random() < 0.5:
+            return
+        if self.rng.random() < 0.15:
+            self.sent.pop(number)
+            self.pair.server.reset_stream(number, self.rng.choice([f.NO_ERROR, f.CANCEL, f.REFUSED_STREAM]))
             self.pump()
-            call = next(one for one, _ in self.opened if stream_id(one) == number)
-            assert call.over
-            assert call.trailers in (None, TRAILERS)
-            assert call.trailers is None or call.body == body
+            assert self.call(number).over
+        else:
+            self.finish_stream(number)
+
+    def call(self, number: int) -> Recorder:
+        return next(one for one, _ in self.opened if stream_id(one) == number)
+
+    def finish_stream(self, number: int) -> None:
+        """End it with trailers, some of them in several frames; a call that was not cancelled has got all of it."""
+        if number not in self.answered:
+            self.head(number)
+        trailers = [*TRAILERS, *self.rng.choice([[], [], [(b"x-large", b"v" * 30_000)]])]
+        self.pair.server.send_headers(number, trailers, end_stream=True)
+        body = self.sent.pop(number)
+        self.pump()
+        call = self.call(number)
+        assert call.over
+        if call.trailers is None:
+            assert call.failure is _CANCELLED
+        else:
+            assert (call.trailers, call.body, call.headers) == (trailers, body, self.heads[number][1:])
 
     def cancel(self) -> None:
         if self.opened and self.rng.random() < 0.3:
@@ -159,11 +195,25 @@ class _RandomRun:
 
     def rare(self) -> None:
         server = self.pair.server
-        if self.rng.random() < 0.3:
-            window = self.rng.choice([0, 2_000, 30_000, 100_000])
-            server.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
+        codes = h2.settings.SettingCodes
+        choices = {
+            codes.INITIAL_WINDOW_SIZE: [0, 2_000, 30_000, 100_000],
+            codes.MAX_CONCURRENT_STREAMS: [0, 1, 5, 20, 50],
+            codes.MAX_FRAME_SIZE: [16_384, 20_000, 100_000],
+            codes.HEADER_TABLE_SIZE: [0, 100, 4_096, 65_536],
+        }
+        if self.rng.random() < 0.7:
+            code = self.rng.choice(list(choices))
+            server.update_settings({code: self.rng.choice(choices[code])})
         else:
             server.ping(b"12345678")
+
+    def go_away(self) -> None:
+        """Behind h2's back, which would end the connection: nothing new may be opened, and all else goes on."""
+        self.pump()
+        self.pair.engine.receive(f.goaway((1 << 31) - 1))
+        assert not self.pair.engine.has_slot
+        self.pair.engine.receive(f.goaway(max(self.pair.engine.outbound.next_id - 2, 0)))
 
     def finish(self) -> None:
         pair = self.pair
@@ -172,14 +222,9 @@ class _RandomRun:
         self.pump()
         while self.sent:
             number = next(iter(self.sent))
-            if number not in self.answered:
-                pair.server.send_headers(number, RESPONSE)
-            pair.server.send_headers(number, TRAILERS, end_stream=True)
-            body = self.sent.pop(number)
-            self.pump()
+            self.finish_stream(number)
             call, upload = next(one for one in self.opened if stream_id(one[0]) == number)
-            assert call.body == body
-            assert call.trailers == TRAILERS
+            assert call.trailers is not None
             assert self.received[number] == upload
         assert pair.engine.failure is None
         assert pair.engine.open_streams == 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
 from boxd.transport.http2.options import EngineOptions
+from boxd.transport.http2.outbound import MAX_ANSWERS
 from tests.fixtures import frames as f
 from tests.fixtures.pair import RESPONSE, RawPeer, Recorder
 
@@ -85,6 +88,24 @@ def test_valid_traffic_in_small_pieces(size: int) -> None:
     assert [call.outcome for call in replay(pieces, peer)] == expected()
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 600), max_size=12))
+def test_valid_traffic_in_any_pieces(cuts: list[int]) -> None:
+    peer = RawPeer(OPTIONS, greet=False)
+    data = traffic(peer)
+    places = [0, *sorted({cut for cut in cuts if cut < len(data)}), len(data)]
+    pieces = [data[start:stop] for start, stop in itertools.pairwise(places)]
+    assert [call.outcome for call in replay(pieces, peer)] == expected()
+
+
+def check_bounded(peer: RawPeer) -> None:
+    """What the engine holds back of what came is never more than a frame or a header block."""
+    receiver = peer.engine._receiver
+    assert len(receiver._buffer) < OPTIONS.max_frame_size + 9
+    assert sum(map(len, receiver._blocks._fragments)) <= OPTIONS.max_header_list_size
+    assert peer.engine.outbound._answers <= MAX_ANSWERS
+
+
 def check_invariants(peer: RawPeer, calls: list[Recorder]) -> None:
     engine = peer.engine
     engine.take()
@@ -107,6 +128,7 @@ def test_arbitrary_bytes_neither_raise_nor_hang(noise: bytes, greet: bool) -> No
     calls = [peer.started(), peer.started(end=False), peer.request()] if greet else [peer.request()]
     for start in range(0, len(noise), 50):
         peer.feed(noise[start : start + 50])
+        check_bounded(peer)
     check_invariants(peer, calls)
 
 
@@ -135,6 +157,7 @@ def test_arbitrary_frames_neither_raise_nor_hang(script: list[bytes], size: int)
     data = b"".join(script)
     for start in range(0, len(data), size):
         peer.feed(data[start : start + size])
+        check_bounded(peer)
     check_invariants(peer, calls)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from boxd.transport.http2.headers import HeaderBlockReader, HeaderEncoder
 from boxd.transport.http2.stream import Headers
+from tests.fixtures.pair import REQUEST
 
 NAMES = [b"x-a", b"x-b", b"x-c", b":status", b"content-type"]
 
@@ -96,3 +97,37 @@ def test_secrets_stay_out_of_the_table_and_of_the_log_of_hpack(
         assert fields == [(b":path", b"/shown"), (b"x-a", b"1"), (name, secret)]
         assert isinstance(fields[-1], hpack.NeverIndexedHeaderTuple)
     assert len(decoder.header_table.dynamic_entries) == 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "announced"),
+    [
+        ([100], [100]),
+        ([100, 100], [100]),
+        ([0, 4_096], [0, 4_096]),
+        ([100, 4_096, 100], [100]),
+        ([200, 50, 4_096, 150], [50, 150]),
+    ],
+)
+def test_changes_of_the_table_size_between_two_blocks(sizes: list[int], announced: list[int]) -> None:
+    """The smallest and the last are announced, and none that the peer does not allow any more (RFC 7541, 4.2)."""
+    encoder, decoder = HeaderEncoder(), hpack.Decoder()
+    decoder.decode(encoder.encode(REQUEST))
+    for size in sizes:
+        encoder.set_table_size(size)
+    decoder.max_allowed_table_size = sizes[-1]
+    block = encoder.encode(REQUEST)
+    updates = b"".join(_size_update(size) for size in announced)
+    assert block.startswith(updates)
+    assert block[len(updates)] & 0xE0 != 0x20
+    assert [tuple(one) for one in decoder.decode(block, raw=True)] == REQUEST
+
+
+def _size_update(size: int) -> bytes:
+    if size < 31:
+        return bytes((0x20 | size,))
+    rest, out = size - 31, bytearray((0x3F,))
+    while rest >= 128:
+        out.append(rest & 127 | 128)
+        rest >>= 7
+    return bytes((*out, rest))

@@ -56,7 +56,14 @@ class HeaderEncoder:
 
     def set_table_size(self, size: int) -> None:
         """The peer's SETTINGS_HEADER_TABLE_SIZE; the next block announces it."""
+        if size == self._encoder.header_table_size:
+            return  # hpack would forget that an earlier change is still to be announced.
         self._encoder.header_table_size = size
+        changes = self._encoder.table_size_changes
+        if len(changes) > 1:
+            # hpack would announce them all, some of them above what the peer allows by now. The smallest and the last
+            # are due (RFC 7541 section 4.2).
+            changes[:] = [min(changes), size] if min(changes) < size else [size]
         self._blocks.clear()
 
 
