@@ -139,6 +139,20 @@ def test_only_calls_that_read_may_be_repeated() -> None:
     assert repeatable == {name for name in methods.names() if READ_ONLY.fullmatch(name)}
 
 
+def test_r80_what_has_no_side_effects_is_told_apart_from_what_may_be_repeated() -> None:
+    """A call that reads inside a machine may wake it."""
+    for name, repeat, nothing in (("GetVm", True, True), ("DownloadFile", True, False), ("CreateVm", False, False)):
+        method = getattr(methods, name)
+        assert (method.idempotent, method.no_side_effects) == (repeat, nothing)
+    assert all(getattr(methods, name).idempotent for name in methods.names() if getattr(methods, name).no_side_effects)
+
+
+def test_r56_nothing_that_makes_anything_may_be_repeated() -> None:
+    making = [name for name in methods.names() if name.startswith(("Create", "Fork", "Add", "Invite", "Exec"))]
+    assert len(making) > 10
+    assert not [name for name in making if getattr(methods, name).idempotent]
+
+
 def test_lazy_modules_know_their_names() -> None:
     assert set(methods.names()) <= set(dir(methods))
     assert set(messages.names()) <= set(dir(messages))

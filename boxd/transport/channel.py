@@ -90,7 +90,7 @@ class Channel:
         `protocol` is `grpc`, `grpc-web`, `grpc-web-text` or `connect`; `codec` is `proto`, `json` or one of your own;
         `compression` is `gzip` to compress requests of `compress_from` bytes and more. `http_version` is `2`, or `1.1`
         for gRPC-Web and Connect: then a call's answer comes only after its half-close, and an `ssl_context` must not
-        be shared with another channel. `use_get` sends Connect's unary calls of idempotent methods as GET.
+        be shared with another channel. `use_get` sends Connect's unary calls of methods without side effects as GET.
 
         Raises `ValueError` for other values."""
         self.target = target
@@ -272,7 +272,7 @@ class Channel:
     def _make_plan(self, method: Method[Req, Res]) -> Plan[Req, Res]:
         target = self.target
         head = RequestHead(
-            target.http_scheme, target.authority, method.path, self._user_agent, method.kind, method.idempotent
+            target.http_scheme, target.authority, method.path, self._user_agent, method.kind, method.no_side_effects
         )
         codec = self._codec
         return Plan(method, self.protocol.format(head), codec.encoder(method), codec.decoder(method))

@@ -35,7 +35,7 @@ class ConnectProtocol(RpcProtocol):
 
     def format(self, head: RequestHead) -> CallFormat:
         if head.kind is Kind.UNARY:
-            return UnaryFormat(head, self._content, use_get=self._use_get and head.idempotent)
+            return UnaryFormat(head, self._content, use_get=self._use_get and head.no_side_effects)
         codec = self._content.codec.encode()
         after = [
             (b"content-type", b"application/connect+" + codec),

@@ -35,6 +35,12 @@ class Method(Generic[Req, Res]):
     """Bytes as a response message. Raises for bytes that are not one."""
     idempotent: bool = False
     """True where a call may be repeated even if the first may have run."""
+    no_side_effects: bool = False
+    """True where a call changes nothing, so that it may also be answered from a cache; such methods are idempotent."""
+
+    def __post_init__(self) -> None:
+        if self.no_side_effects and not self.idempotent:
+            raise ValueError(f"{self.path} has no side effects, so it is idempotent too: say so")
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ class RequestHead:
     path: str
     user_agent: str
     kind: Kind
-    idempotent: bool = False
+    no_side_effects: bool = False
 
 
 @dataclass(frozen=True)

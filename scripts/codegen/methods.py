@@ -46,7 +46,12 @@ def _row(schema: Schema, rpc: Rpc) -> str:
     for name in (rpc.request, rpc.response):
         if name not in schema.messages:
             raise SchemaError(f"{rpc.name}: no message {name} in the contract")
-    parts = (f"Kind.{KINDS[rpc.kind]}", str(rpc.idempotent), f'"{rpc.request} {rpc.response}"')
+    parts = (
+        f"Kind.{KINDS[rpc.kind]}",
+        str(rpc.idempotent),
+        str(rpc.no_side_effects),
+        f'"{rpc.request} {rpc.response}"',
+    )
     line = f'    "{rpc.name}": ({", ".join(parts)}),\n'
     if len(line) <= WIDTH:
         return line
@@ -72,8 +77,8 @@ if TYPE_CHECKING:
 SERVICE = "{service}"
 """What the path of every RPC starts with."""
 
-_TABLE: dict[str, tuple[Kind, bool, str]] = {{
-    # name: kind, whether it may be repeated after it may have run, request and response
+_TABLE: dict[str, tuple[Kind, bool, bool, str]] = {{
+    # name: kind, whether it may be repeated after it may have run, whether it changes nothing, request and response
 {rows}}}
 
 
@@ -82,7 +87,7 @@ if not TYPE_CHECKING:  # A type checker would take it for a promise that any nam
     def __getattr__(name: str) -> Any:
         if name not in _TABLE:
             raise AttributeError(f"module {{__name__!r}} has no attribute {{name!r}}")
-        kind, idempotent, types = _TABLE[name]
+        kind, idempotent, no_side_effects, types = _TABLE[name]
         request, response = (getattr(messages, message) for message in types.split())
         method = Method(
             path=f"{{SERVICE}}/{{name}}",
@@ -92,6 +97,7 @@ if not TYPE_CHECKING:  # A type checker would take it for a promise that any nam
             encode=_encoder(request),
             decode=_decoder(response),
             idempotent=idempotent,
+            no_side_effects=no_side_effects,
         )
         globals()[name] = method
         return method

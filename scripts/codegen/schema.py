@@ -70,6 +70,7 @@ class Rpc:
     request: str
     response: str
     idempotent: bool
+    no_side_effects: bool
     doc: str = ""
 
 
@@ -190,6 +191,7 @@ def _rpcs(file: FileDescriptorProto) -> list[Rpc]:
             request=method.input_type.rpartition(".")[2],
             response=method.output_type.rpartition(".")[2],
             idempotent=method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN,
+            no_side_effects=method.options.idempotency_level == MethodOptions.NO_SIDE_EFFECTS,
             doc=comments.get((6, number, 2, at), ""),
         )
         for number, service in enumerate(file.service)

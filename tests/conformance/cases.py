@@ -51,6 +51,7 @@ def _method(name: str) -> Method[Any, Any]:
         request.SerializeToString,
         response.FromString,
         idempotent=name == "IdempotentUnary",
+        no_side_effects=name == "IdempotentUnary",
     )
 
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 Make = Callable[..., Channel]
 WAYS = [("grpc", "2"), ("grpc-web", "2"), ("grpc-web", "1.1"), ("connect", "2"), ("connect", "1.1")]
-SAFE_ECHO = replace(ECHO, idempotent=True)
+SAFE_ECHO = replace(ECHO, idempotent=True, no_side_effects=True)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,8 @@ async def test_r80_get(connect: Make, target: Target, version: str, compression:
     options = {"protocol": "connect", "http_version": version, "compression": compression, "compress_from": 0}
     assert await connect(target, use_get=True, **options).unary(SAFE_ECHO, b"how") == b"GET"
     assert await connect(target, use_get=True, **options).unary(SAFE_ECHO, bytes(200_000)) == bytes(200_000)
+    repeatable = replace(ECHO, idempotent=True)
+    assert await connect(target, use_get=True, **options).unary(repeatable, b"how") == b"POST"
     assert await connect(target, **options).unary(SAFE_ECHO, b"how") == b"POST"
 
 

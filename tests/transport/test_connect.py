@@ -28,7 +28,7 @@ END = message(b"{}", 2)
 
 
 def make(kind: Kind = Kind.UNARY, content: Content | None = None, *, use_get: bool = False) -> CallFormat:
-    head = RequestHead("https", "host:1", "/a.B/C", "agent", kind, idempotent=True)
+    head = RequestHead("https", "host:1", "/a.B/C", "agent", kind, no_side_effects=True)
     return ConnectProtocol(content or Content(), use_get=use_get).format(head)
 
 
@@ -145,7 +145,7 @@ def test_r80_post_where_the_url_would_be_long() -> None:
 
 
 def test_r80_get_only_where_nothing_changes() -> None:
-    head = RequestHead("https", "host:1", "/a.B/C", "agent", Kind.UNARY, idempotent=False)
+    head = RequestHead("https", "host:1", "/a.B/C", "agent", Kind.UNARY, no_side_effects=False)
     assert ConnectProtocol(Content(), use_get=True).format(head).open(b"")[0][0] == (b":method", b"POST")
     assert make(Kind.SERVER_STREAM, use_get=True).open(b"")[0][0] == (b":method", b"POST")
 
