@@ -300,8 +300,9 @@ async def test_row_7_no_handshake(anyio_backend: str, answer: bytes, authority: 
 @pytest.mark.row(7)
 async def test_row_7_handshake_that_stalls(anyio_backend: str, authority: trustme.CA) -> None:
     async def script(peer: Peer) -> None:
-        await peer.stream.receive()
-        await anyio.sleep_forever()
+        with contextlib.suppress(anyio.EndOfStream):
+            while True:
+                await peer.stream.receive()
 
     async with FaultServer(script, greet=False) as server:
         target = Target("https", "localhost", server.target.port)
