@@ -42,6 +42,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exchange-port", type=int, help="port of the token exchange; 0, the default, takes a free one"
     )
+    parser.add_argument(
+        "--proxy-port",
+        type=int,
+        help="port of the boxes' pages, http://NAME.localhost:PORT; 0, the default: a free one",
+    )
     parser.add_argument("--state", metavar="DIR", help="keep the boxes' files here (default: a temporary directory)")
     parser.add_argument(
         "--sandbox", choices=("auto", "namespaces", "plain"), help="how boxes are kept apart (default auto)"
@@ -93,6 +98,7 @@ def _announce(local: Local, as_json: bool) -> None:
             "exchange_url": local.exchange_url,
             "api_key": local.api_key,
             "token": local.token,
+            "proxy_port": local.proxy_port,
         }
         print(json.dumps(where), flush=True)
     else:
@@ -100,6 +106,7 @@ def _announce(local: Local, as_json: bool) -> None:
         print(f"  export BOXD_API_URL={local.api_url}")
         print(f"  export BOXD_EXCHANGE_URL={local.exchange_url}")
         print(f"  export BOXD_API_KEY={local.api_key}\n")
+        print(f"The page of a box: {local.box_url('NAME')}")
         print("Ctrl-C ends it.", flush=True)
     for limit in local.limits:
         print(f"boxd.emulator: note: {limit}", file=sys.stderr, flush=True)

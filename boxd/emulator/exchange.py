@@ -11,6 +11,7 @@ from typing import Any
 
 import h11
 
+from .listener import Listener
 from .tokens import Tokens
 
 PATH = "/api/v1/auth/token"
@@ -61,41 +62,9 @@ class Exchange:
         self._tokens = tokens
         self._seconds = seconds
         self._limit = limit
-        self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
-
-    async def start(self, host: str, port: int) -> int:
-        """Listen; returns the port."""
-        self._server = await asyncio.start_server(self._accept, host, port)
-        listening: int = self._server.sockets[0].getsockname()[1]
-        return listening
-
-    async def close(self) -> None:
-        """Stop listening and drop the connections. Idempotent."""
-        if self._server is None:
-            return
-        self._server.close()
-        for task in self._connections:
-            task.cancel()
-        if self._connections:
-            await asyncio.wait(self._connections)
-        self._server = None
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
-        try:
-            await self._serve(reader, writer)
-        except (ConnectionError, asyncio.TimeoutError, h11.RemoteProtocolError):
-            # The client is gone, silent or speaks something else; there is nobody to tell.
-            return
-        except asyncio.CancelledError:
-            # `close` ends the connections. Passing this on would make asyncio.streams log it as an error.
-            return
-        finally:
-            self._connections.discard(task)
-            writer.close()
+        self._listener = Listener(self._serve, (h11.RemoteProtocolError,))
+        self.start = self._listener.start
+        self.close = self._listener.close
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .console import Console
@@ -67,6 +67,10 @@ class Boxes:
         self._options = options
         self._by_id: dict[str, Box] = {}
         self._by_name: dict[str, Box] = {}
+        self.booted: list[Callable[[Box, Machine], Awaitable[None]]] = []
+        """Awaited for each machine that has booted, before its start command runs."""
+        self.destroyed: list[Callable[[Box], Awaitable[None]]] = []
+        """Awaited for each box whose machine has ended for good, before its files are removed."""
 
     # Finding.
 
@@ -150,6 +154,8 @@ class Boxes:
         """Undo a creation that failed."""
         if box.machine is not None:
             await box.machine.kill()
+        for tell in self.destroyed:
+            await tell(box)
         del self._by_id[box.id], self._by_name[box.name]
         try:
             await self.sandbox.delete(box.id)
@@ -160,6 +166,8 @@ class Boxes:
         box.status = STARTING
         started = time.monotonic()
         box.machine = await self.sandbox.boot(box.id, box.name, box.spec.env)
+        for tell in self.booted:
+            await tell(box, box.machine)
         await box.console.boot(box.machine, box.name, box.spec.command)
         box.boot_time_ms = max(1, round((time.monotonic() - started) * 1000))
         box.status = RUNNING
@@ -254,6 +262,8 @@ class Boxes:
             del self._by_name[box.name]
             box.status = DESTROYED
             box.name = f"{box.name}:{box.id}"
+            for tell in self.destroyed:
+                await tell(box)
             await self.sandbox.delete(box.id)
 
     def share(self, box: Box, shared: bool) -> None:

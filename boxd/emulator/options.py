@@ -19,6 +19,8 @@ class Options:
     """Port of the gRPC endpoint; 0 takes a free one."""
     exchange_port: int = 0
     """Port of the token exchange; 0 takes a free one."""
+    proxy_port: int = 0
+    """Port of the HTTP server for the boxes' pages, `http://NAME.localhost:PORT`; 0 takes a free one."""
     state: str | None = None
     """Directory of the boxes' disks; None: a temporary one, removed at the end."""
     sandbox: str = "auto"
@@ -34,8 +36,8 @@ class Options:
     """The user that the key and the tokens belong to."""
     orgs: tuple[str, ...] = ("local",)
     """Names of the organizations that the user is in."""
-    zone: str = "boxd.sh"
-    """The domain of the boxes' URLs."""
+    zone: str = ""
+    """The domain of the boxes' URLs; empty: `localhost:PORT` with the port at which their pages really are."""
     default_image: str = "ubuntu:latest"
     """The image of a box that names none. Whatever the image, a box shows the host's files."""
     max_boxes: int = 10
@@ -58,7 +60,7 @@ class Options:
     """Value of the header `x-boxd-py-sdk-latest` on every response; empty: no such header."""
 
     def __post_init__(self) -> None:
-        for port in (self.port, self.exchange_port):
+        for port in (self.port, self.exchange_port, self.proxy_port):
             if not 0 <= port <= 65535:
                 raise ValueError(f"the port {port} is not in 0..65535")
         if self.sandbox not in ("auto", "namespaces", "plain"):

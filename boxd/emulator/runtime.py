@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .exchange import PATH, Exchange, RateLimit
 from .machines import Boxes
 from .options import Options
+from .plane import DataPlane
 from .sandbox import open_sandbox
 from .server import make_server
 from .service import Service
@@ -32,10 +33,20 @@ class Local:
     """The key that the exchange accepts."""
     token: str = field(repr=False)
     """A token that is good for 24 hours."""
+    proxy_port: int
+    """The port of `http://NAME.localhost:PORT`, the page of the box NAME."""
     sandbox: str
     """`namespaces` or `plain`."""
     limits: tuple[str, ...]
     """What the sandbox does not guarantee, one sentence each."""
+
+    def box_url(self, name: str, proxy: str = "") -> str:
+        """Where the page of the box `name` is, or of one of its named proxies.
+
+        The emulator forwards it to the box's port. Names below `localhost` are this machine without a DNS server in
+        browsers and curl; others connect to `127.0.0.1` and send the name as the Host header.
+        """
+        return f"http://{proxy + '.' if proxy else ''}{name}.localhost:{self.proxy_port}"
 
 
 class Emulator:
@@ -67,7 +78,10 @@ class Emulator:
         stack.callback(store.close)
         tokens = Tokens(options.api_key, options.user_id)
         boxes = Boxes(sandbox, options)
-        service = Service(boxes, options, store, tokens)
+        plane = DataPlane(boxes, options, store)
+        stack.push_async_callback(plane.close)
+        await plane.start()
+        service = Service(boxes, options, store, tokens, plane)
         stack.push_async_callback(service.drain)
         # Before `drain`: commands that ignore SIGTERM then end with their box instead of after their grace.
         stack.push_async_callback(boxes.close)
@@ -84,6 +98,7 @@ class Emulator:
             exchange_url=f"http://{host}:{exchange_port}{PATH}",
             api_key=options.api_key,
             token=tokens.issue(_TOKEN_SECONDS)[0],
+            proxy_port=plane.port,
             sandbox=sandbox.name,
             limits=sandbox.limits,
         )

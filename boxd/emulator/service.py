@@ -6,6 +6,7 @@ from .services.base import Context
 from .services.commands import Commands
 from .services.identity import Identity
 from .services.machines import Machines
+from .services.networking import Networking
 
 __all__ = ["Context", "Service", "snake_case"]
 
@@ -13,7 +14,7 @@ NEWER = frozenset({"DownloadFileStream"})
 """RPCs that only a server of generation 2 has."""
 
 
-class Service(Identity, Machines, Commands):
+class Service(Identity, Machines, Commands, Networking):
     """The handlers, named as their RPCs in snake case."""
 
     def implements(self, rpc: str) -> bool:

@@ -119,13 +119,9 @@ async def test_share(client: Any, new_box: Any) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda box: box.proxies(),
-        lambda box: box.create_proxy("web", 3000),
-        lambda box: box.delete_proxy("web"),
-        lambda box: box.set_proxy_port(3000),
         lambda box: box.stream_logs().__anext__(),
     ],
-    ids=["ListProxies", "CreateProxy", "DeleteProxy", "SetProxyPort", "StreamLogs"],
+    ids=["StreamLogs"],
 )
 async def test_calls_that_the_server_does_not_know(box: Any, call: Any, request: pytest.FixtureRequest) -> None:
     rpc = request.node.callspec.id.split("-")[-1]

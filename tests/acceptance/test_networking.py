@@ -71,6 +71,32 @@ async def test_what_a_machine_may_reach(new_box: Any) -> None:
     assert await new_box.set_egress_allow([]) == []
 
 
+async def test_proxies(new_box: Any) -> None:
+    (default,) = await new_box.proxies()
+    assert (default.name, default.vm_name, default.port, default.is_default) == ("", new_box.name, 8000, True)
+    assert default.domain == new_box.url
+    made = await new_box.create_proxy("api", 3000)
+    assert (made.name, made.vm_name, made.port) == ("api", new_box.name, 3000)
+    assert made.domain == f"api.{default.domain}"
+    await new_box.set_proxy_port(4000, "api")
+    await new_box.set_proxy_port(5000)
+    assert {one.name: one.port for one in await new_box.proxies()} == {"": 5000, "api": 4000}
+    await new_box.delete_proxy("api")
+    assert [one.name for one in await new_box.proxies()] == [""]
+
+
+async def test_proxies_that_cannot_be(new_box: Any) -> None:
+    await new_box.create_proxy("api")
+    with pytest.raises(boxd.InvalidArgumentError):  # It is taken.
+        await new_box.create_proxy("api")
+    with pytest.raises(boxd.InvalidArgumentError):
+        await new_box.create_proxy("No_label")
+    with pytest.raises(boxd.NotFoundError):
+        await new_box.delete_proxy("web")
+    with pytest.raises(boxd.NotFoundError):
+        await new_box.set_proxy_port(3000, "default")
+
+
 @needs("ExposePort", "UnexposePort", "ListExposedPorts")
 async def test_ports(client: Any, new_box: Any) -> None:
     made = await new_box.ports.expose(5432)

@@ -89,7 +89,7 @@ def appeared(marker: str, count: int) -> bool:
 def test_the_command_ends_and_leaves_nothing(isolated: str, temporary: Path, number: signal.Signals) -> None:
     marker = f"93456.{int(time.time() * 1000) % 100000}"
     with started(temporary=temporary) as (process, where):
-        assert set(where) == {"api_url", "exchange_url", "api_key", "token"}
+        assert set(where) == {"api_url", "exchange_url", "api_key", "token", "proxy_port"}
         assert where["api_url"].startswith("http://127.0.0.1:")
         asynchronous(busy_box)(where, marker)
         assert appeared(f"sleep\0{marker}", 2)

@@ -24,7 +24,7 @@ from grpclib.config import Configuration
 
 from boxd import messages as pb
 from boxd import methods
-from boxd.emulator import Emulator, Options
+from boxd.emulator import Emulator, Local, Options
 from boxd.emulator.server import _Codec
 from boxd.transport.method import Kind
 from tests.emulator.support import asynchronous, processes, until
@@ -41,9 +41,16 @@ MIB = 1024 * 1024
 class Client:
     """A grpclib channel with a token."""
 
-    def __init__(self, channel: Channel, token: str) -> None:
+    def __init__(self, channel: Channel, token: str, local: Local | None = None) -> None:
         self.channel = channel
+        self._local = local
         self.metadata = {"authorization": f"Bearer {token}"}
+
+    @property
+    def local(self) -> Local:
+        """The emulator's addresses."""
+        assert self._local is not None
+        return self._local
 
     def method(self, name: str) -> Any:
         method = getattr(methods, name)
@@ -70,7 +77,7 @@ async def emulator(**settings: Any) -> AsyncIterator[Client]:
         config = Configuration(http2_connection_window_size=64 * MIB, http2_stream_window_size=16 * MIB)
         channel = Channel(host, int(port), codec=_Codec(), config=config)
         try:
-            yield Client(channel, local.token)
+            yield Client(channel, local.token, local)
         finally:
             channel.close()
 
@@ -85,7 +92,7 @@ async def status_of(call: Any) -> tuple[Status, str]:
 async def test_identity() -> None:
     async with emulator(user_id="gh-me", orgs=("acme",)) as client:
         assert (await client("Whoami", pb.WhoamiRequest())).user_id == "gh-me"
-        assert (await client("GetConfig", pb.GetConfigRequest())).zone == "boxd.sh"
+        assert (await client("GetConfig", pb.GetConfigRequest())).zone == f"localhost:{client.local.proxy_port}"
         assert [org.name for org in (await client("ListOrgs", pb.ListOrgsRequest())).orgs] == ["acme"]
 
 
@@ -107,7 +114,7 @@ async def test_a_box_from_creation_to_its_tombstone(kind: str) -> None:
         assert (made.name, made.status, made.url, made.image) == (
             "app",
             "running",
-            "app.boxd.sh",
+            f"app.localhost:{client.local.proxy_port}",
             "ubuntu:latest",
         )
         for key in (made.vm_id, "app"):

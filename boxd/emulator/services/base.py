@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from ..errors import Code, EmulatorError
 from ..machines import Boxes
 from ..options import Options
+from ..plane import DataPlane
 from ..store import Store
 from ..tokens import Tokens
 
@@ -31,11 +32,12 @@ class Context:
 class Handlers:
     """The emulator's state, as handlers see it, and the work that outlives a call."""
 
-    def __init__(self, boxes: Boxes, options: Options, store: Store, tokens: Tokens) -> None:
+    def __init__(self, boxes: Boxes, options: Options, store: Store, tokens: Tokens, plane: DataPlane) -> None:
         self._boxes = boxes
         self._options = options
         self._store = store
         self._tokens = tokens
+        self._plane = plane
         self._background: set[asyncio.Task[Any]] = set()
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -19,7 +19,7 @@ class Identity(Handlers):
         )
 
     async def get_config(self, request: pb.GetConfigRequest, context: Context) -> pb.GetConfigResponse:
-        return pb.GetConfigResponse(default_image=self._options.default_image, zone=self._options.zone)
+        return pb.GetConfigResponse(default_image=self._options.default_image, zone=self._plane.proxies.zone)
 
     async def list_orgs(self, request: pb.ListOrgsRequest, context: Context) -> pb.ListOrgsResponse:
         orgs = [pb.OrgSummary(id=f"org-{name}", name=name, is_admin=True, slug=name) for name in self._options.orgs]

@@ -30,7 +30,7 @@ class Machines(Handlers):
             org=self._org(request.org),
             shared=request.shared,
         )
-        box = await self._whole(self._boxes.create(request.name, spec))
+        box = await self._whole(self._create(request, spec))
         return pb.CreateVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -43,7 +43,7 @@ class Machines(Handlers):
 
     async def fork_vm(self, request: pb.ForkVmRequest, context: Context) -> pb.ForkVmResponse:
         source = self._boxes.existing(request.source_vm_id)
-        box = await self._whole(self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared))
+        box = await self._whole(self._fork(source, request))
         return pb.ForkVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -54,6 +54,24 @@ class Machines(Handlers):
             forked_from=box.forked_from,
             boot_time_ms=box.boot_time_ms,
         )
+
+    async def _create(self, request: pb.CreateVmRequest, spec: Spec) -> Box:
+        box = await self._boxes.create(request.name, spec)
+        try:
+            await self._plane.set_up(box, request.config)
+        except EmulatorError:
+            await self._boxes.destroy(box)
+            raise
+        return box
+
+    async def _fork(self, source: Box, request: pb.ForkVmRequest) -> Box:
+        box = await self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared)
+        try:
+            await self._plane.copy(source, box, request.config)
+        except EmulatorError:
+            await self._boxes.destroy(box)
+            raise
+        return box
 
     async def get_vm(self, request: pb.GetVmRequest, context: Context) -> pb.GetVmResponse:
         return self._details(self._boxes.find(request.vm_id, names=self._options.get_by_name))
@@ -84,7 +102,7 @@ class Machines(Handlers):
         )
 
     def _url(self, box: Box) -> str:
-        return f"{box.name}.{self._options.zone}"
+        return self._plane.proxies.host(box)
 
     def _image(self, box: Box) -> str:
         return box.spec.image or self._options.default_image

@@ -1,0 +1,49 @@
+"""What connects boxes with the world: proxies, and what else a box has beside its machine."""
+
+from __future__ import annotations
+
+import contextlib
+
+from boxd import messages as pb
+
+from .forward import Forwarder
+from .machines import Box, Boxes
+from .options import Options
+from .proxies import Proxies
+from .store import Store
+
+
+class DataPlane:
+    """The parts, made together. `start` opens the listener of the boxes' pages, `close` ends everything."""
+
+    def __init__(self, boxes: Boxes, options: Options, store: Store) -> None:
+        self._options = options
+        self.proxies = Proxies(boxes, store, options.zone)
+        self.port = 0
+        self._forwarder = Forwarder(self.proxies.connect)
+        self._stack = contextlib.AsyncExitStack()
+        boxes.destroyed.append(self._forget)
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError`."""
+        self._stack.push_async_callback(self._forwarder.close)
+        self.port = await self._forwarder.start(self._options.host, self._options.proxy_port)
+        if not self.proxies.zone:
+            self.proxies.zone = f"localhost:{self.port}"
+
+    async def close(self) -> None:
+        """Close the listeners and the connections. Idempotent."""
+        await self._stack.aclose()
+
+    async def set_up(self, box: Box, config: pb.VmConfig | None) -> None:
+        """Give a new box what its configuration asks for. Raises `EmulatorError`."""
+        if config is not None and config.network is not None:
+            self.proxies.set_up(box, config.network.proxies)
+
+    async def copy(self, source: Box, box: Box, config: pb.VmConfig | None) -> None:
+        """Give a fork what its source has and its configuration asks for. Raises `EmulatorError`."""
+        self.proxies.copy(source, box)
+        await self.set_up(box, config)
+
+    async def _forget(self, box: Box) -> None:
+        self.proxies.forget(box)
