@@ -221,6 +221,7 @@ class Boxes:
         if box.machine is not None:
             await box.machine.kill()
             box.machine = None
+            box.console.note("powered off")
 
     async def suspend(self, box: Box) -> int:
         """Freeze the box's processes; the microseconds it took."""
@@ -234,6 +235,7 @@ class Boxes:
             started = time.monotonic()
             await box.machine.freeze()
             box.status = SUSPENDED
+            box.console.note("suspended")
             return max(1, round((time.monotonic() - started) * 1_000_000))
 
     async def resume(self, box: Box) -> int:
@@ -252,6 +254,7 @@ class Boxes:
         if box.machine is not None:
             await box.machine.thaw()
         box.status = RUNNING
+        box.console.note("resumed")
         return max(1, round((time.monotonic() - started) * 1_000_000))
 
     async def destroy(self, box: Box) -> None:
@@ -262,6 +265,7 @@ class Boxes:
             del self._by_name[box.name]
             box.status = DESTROYED
             box.name = f"{box.name}:{box.id}"
+            box.console.close()
             for tell in self.destroyed:
                 await tell(box)
             await self.sandbox.delete(box.id)

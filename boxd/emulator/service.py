@@ -5,6 +5,7 @@ from __future__ import annotations
 from .services.base import Context
 from .services.commands import Commands
 from .services.identity import Identity
+from .services.logs import Logs
 from .services.machines import Machines
 from .services.networking import Networking
 
@@ -14,7 +15,7 @@ NEWER = frozenset({"DownloadFileStream"})
 """RPCs that only a server of generation 2 has."""
 
 
-class Service(Identity, Machines, Commands, Networking):
+class Service(Identity, Machines, Commands, Networking, Logs):
     """The handlers, named as their RPCs in snake case."""
 
     def implements(self, rpc: str) -> bool:

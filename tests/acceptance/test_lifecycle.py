@@ -116,15 +116,20 @@ async def test_share(client: Any, new_box: Any) -> None:
     await theirs.destroy()
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda box: box.stream_logs().__anext__(),
-    ],
-    ids=["StreamLogs"],
-)
-async def test_calls_that_the_server_does_not_know(box: Any, call: Any, request: pytest.FixtureRequest) -> None:
-    rpc = request.node.callspec.id.split("-")[-1]
-    with pytest.raises(boxd.UnsupportedError, match=f"does not support {rpc}") as caught:
-        await call(box)
-    assert caught.value.grpc_code == 12
+async def test_logs(new_box: Any) -> None:
+    text = b""
+    async for chunk in new_box.stream_logs():
+        text += chunk
+    assert b"is up" in text
+
+
+async def test_followed_logs(new_box: Any) -> None:
+    text = b""
+    logs = new_box.stream_logs(follow=True)
+    async for chunk in logs:
+        text += chunk
+        if b"is up" in text and new_box.status == "running":
+            await new_box.destroy()
+    assert text.endswith(b"powered off\r\n")
+    with pytest.raises(boxd.NotFoundError):
+        await new_box.stream_logs().__anext__()

@@ -87,6 +87,11 @@ class Machine(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def open_console(self) -> int | None:
+        """Make the box's /dev/console; a descriptor from which what is written there can be read, which ends with
+        the machine. None where a box has no /dev of its own. Called once."""
+
+    @abc.abstractmethod
     async def freeze(self) -> None:
         """Stop every process of the box where it stands."""
 

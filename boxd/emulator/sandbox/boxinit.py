@@ -112,6 +112,7 @@ class Machine:
             "commit": self._commit,
             "abort": self._abort,
             "connect": self._connect,
+            "console": self._console,
         }
 
     def serve(self) -> None:
@@ -245,6 +246,9 @@ class Machine:
     def _abort(self, request: wire.Message, fds: list[int]) -> Reply:
         self._uploads.abort(request["upload"])
         return {}, ()
+
+    def _console(self, request: wire.Message, fds: list[int]) -> Reply:
+        return {}, (inside.open_console(),)
 
     def _connect(self, request: wire.Message, fds: list[int]) -> Reply:
         return {}, (sockets.begin(network.ADDRESS, request["port"], request["protocol"]).detach(),)

@@ -115,3 +115,15 @@ def take_over(fd: int, mode: int, user: int, group: int) -> None:
             if error.errno not in (errno.EINVAL, errno.EPERM):
                 raise
     os.fchmod(fd, mode)
+
+
+def open_console() -> int:
+    """Make /dev/console, a named pipe that all programs of the box may write; its reading end.
+
+    The pipe is kept open for writing too, so that it does not end with the first program that used it. It is no
+    terminal: a program that opened one without O_NOCTTY would be hung up with it.
+    """
+    os.mkfifo("/dev/console")
+    os.chmod("/dev/console", 0o622)
+    os.open("/dev/console", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    return os.open("/dev/console", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -256,6 +256,10 @@ class NamespaceMachine(base.Machine):
 
         return base.Upload(fds[0], commit, abort)
 
+    async def open_console(self) -> int | None:
+        _, fds = await self.channel.request({"op": "console"})
+        return fds[0]
+
     async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
         if not self._own_network:
             return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))

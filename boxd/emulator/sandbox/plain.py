@@ -172,6 +172,9 @@ class PlainMachine(base.Machine):
 
         return base.Upload(pending.fd, commit, abort)
 
+    async def open_console(self) -> int | None:
+        return None
+
     async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
         return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))
 
