@@ -58,8 +58,8 @@ class Session:
         """The organization a call is about: the one it names, else the client's."""
         return self.settings.org if org is None else org
 
-    async def unary(self, method: Method[Req, Res], request: Req) -> Res:
-        """Make a unary call. Raises `BoxdError`.
+    async def unary(self, method: Method[Req, Res], request: Req, *, bulk: bool = False) -> Res:
+        """Make a unary call; `bulk` is for one that moves much data (see `Channel.call`). Raises `BoxdError`.
 
         A kept token that the server refuses is replaced and the call made again, once: a call refused for its
         credential has not run.
@@ -67,19 +67,20 @@ class Session:
         channel = self._open()
         header = self.credentials.current()
         try:
-            return await channel.unary(method, request)
+            return await channel.unary(method, request, bulk=bulk)
         except RpcError as error:
             if not self._may_renew(error, header):
                 raise from_rpc(error, method.name) from error
         try:
-            return await channel.unary(method, request)
+            return await channel.unary(method, request, bulk=bulk)
         except RpcError as error:
             raise from_rpc(error, method.name) from error
 
-    def stream(self, method: Method[Req, Res], *, timeout: float | None = None) -> Stream[Req, Res]:
-        """A streaming call, not started yet. `timeout`, in seconds from now, bounds the whole of it."""
+    def stream(self, method: Method[Req, Res], *, timeout: float | None = None, bulk: bool = False) -> Stream[Req, Res]:
+        """A streaming call, not started yet. `timeout`, in seconds from now, bounds the whole of it; `bulk` is for one
+        that moves much data."""
         header = self.credentials.current()
-        call = self._open().call(method, timeout=timeout)
+        call = self._open().call(method, timeout=timeout, bulk=bulk)
         return Stream(call, method.name, lambda error: self._may_renew(error, header))
 
     async def aclose(self) -> None:

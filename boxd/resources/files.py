@@ -47,14 +47,14 @@ async def read_file(session: Session, vm_id: str, path: str) -> bytes:
             return await _receive(session, request)
         except UnsupportedError:
             session.missing.add(methods.DownloadFileStream.name)
-    return (await session.unary(methods.DownloadFile, request)).data
+    return (await session.unary(methods.DownloadFile, request, bulk=True)).data
 
 
 async def _receive(session: Session, request: pb.DownloadFileRequest) -> bytes:
     """Download in pieces."""
     pieces: list[bytes] = []
     received = total = 0
-    async with session.stream(methods.DownloadFileStream) as stream:
+    async with session.stream(methods.DownloadFileStream, bulk=True) as stream:
         await stream.send(request, end=True)
         while batch := await stream.receive_batch():
             for chunk in batch:
@@ -81,7 +81,7 @@ async def _send_bytes(session: Session, vm_id: str, data: bytes | bytearray | me
             methods.UploadFile, pb.UploadFileRequest(vm_id=vm_id, path=dest, data=bytes(data))
         )
     else:
-        async with session.stream(methods.UploadFileStream) as stream:
+        async with session.stream(methods.UploadFileStream, bulk=True) as stream:
             for start in range(0, size, PIECE):
                 piece = bytes(view[start : start + PIECE])
                 await _send_piece(stream, vm_id, dest, start, piece, size)
@@ -102,7 +102,7 @@ async def _send_file(session: Session, vm_id: str, source: str, dest: str) -> No
             return
         if size > MAX_TRANSFER:
             raise _too_large(f"the file {source!r}", size)
-        async with session.stream(methods.UploadFileStream) as stream:
+        async with session.stream(methods.UploadFileStream, bulk=True) as stream:
             sent = 0
             while sent < size:
                 piece = await anyio.to_thread.run_sync(file.read, min(PIECE, size - sent))

@@ -44,8 +44,8 @@ def _record(_rpcs: dict[str, set[str]], request: pytest.FixtureRequest, monkeypa
     module = request.path.stem
     unary, stream = Session.unary, Session.stream
 
-    async def noted(session: Session, method: Any, message: Any) -> Any:
-        answer = await unary(session, method, message)
+    async def noted(session: Session, method: Any, message: Any, **options: Any) -> Any:
+        answer = await unary(session, method, message, **options)
         _rpcs.setdefault(method.name, set()).add(module)
         return answer
 

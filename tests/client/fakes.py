@@ -86,11 +86,14 @@ class FakeChannel:
         self.calls = list(calls)
         self.requests: list[tuple[str, Any]] = []
         self.timeouts: list[float | None] = []
+        #: The names of the calls that move much data.
+        self.bulk: list[str] = []
         self.closed = 0
 
-    async def unary(self, method: Any, request: Any, *, timeout: float | None = None) -> Any:
+    async def unary(self, method: Any, request: Any, *, timeout: float | None = None, bulk: bool = False) -> Any:
         await anyio.lowlevel.checkpoint()
         self.requests.append((method.name, request))
+        self.bulk += [method.name] if bulk else []
         # Whether a machine still runs is asked for after a command's failure, whatever the test is about.
         nothing = RpcError("nobody tells", StatusCode.UNIMPLEMENTED)
         answer = self.answers.get(method.name, nothing) if method.name == "GetVm" else self.answers[method.name]
@@ -102,8 +105,9 @@ class FakeChannel:
             raise answer
         return answer
 
-    def call(self, method: Any, *, timeout: float | None = None) -> Any:
+    def call(self, method: Any, *, timeout: float | None = None, bulk: bool = False) -> Any:
         self.requests.append((method.name, None))
+        self.bulk += [method.name] if bulk else []
         self.timeouts.append(timeout)
         return self.calls.pop(0)
 

@@ -32,6 +32,7 @@ async def upload(source: Any) -> pb.UploadFileRequest:
     await box_on(channel).write_file(source, "/tmp/f")
     ((name, request),) = channel.requests
     assert name == "UploadFile"
+    assert not channel.bulk
     return request  # type: ignore[no-any-return]
 
 
@@ -71,6 +72,7 @@ async def upload_stream(source: Any, size: int, *, bytes_written: int | None = N
     channel = FakeChannel(calls=[call])
     await box_on(channel).write_file(source, "big")
     assert channel.requests == [("UploadFileStream", None)]
+    assert channel.bulk == ["UploadFileStream"]
     return call
 
 
@@ -218,6 +220,7 @@ async def test_an_older_server_costs_one_failed_call() -> None:
     for _ in range(3):
         assert await box.read_file("f") == b"x"
     assert [name for name, _ in channel.requests] == ["DownloadFileStream", *["DownloadFile"] * 3]
+    assert channel.bulk == ["DownloadFileStream", *["DownloadFile"] * 3]
 
 
 async def test_a_missing_file() -> None:

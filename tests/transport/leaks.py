@@ -60,7 +60,7 @@ async def assert_gone(*channels: Channel) -> None:
     """Close channels and check that nothing of them is left. Ended tasks need a few steps of the loop to go."""
     for channel in channels:
         await channel.aclose()
-        assert channel._pool.connections == 0
+        assert not [pool for pool in channel._pools() if pool.connections]
     with anyio.move_on_after(2):
         while background():
             await checkpoint()
