@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": {"errors"},
     "sizes": set(),
     "update_notice": set(),
-    "config": {"errors"},
+    "config": {"errors", "transport"},
     "methods": {"messages", "transport"},
     "auth": {"transport", "config", "errors"},
     "resources": {"transport", "messages", "methods", *VALUES},
@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # The packages of others that each part may use.
 MAY_USE: dict[str, set[str]] = {
     "transport.http2": {"hpack"},
-    "transport": {"anyio", "httpx", "trio"},
+    "transport": {"anyio", "certifi", "httpcore", "httpx", "idna", "trio"},
     "messages": {"betterproto2", "typing_extensions"},
     "types": {"typing_extensions"},
     "auth": {"anyio", "httpx"},

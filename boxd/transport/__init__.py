@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from boxd.transport.call import Call
 from boxd.transport.channel import CallCredentials, Channel
+from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import (
     Cancelled,
     ChannelClosed,
@@ -39,6 +40,7 @@ __all__ = [
     "ConnectionOptions",
     "DeadlineExceeded",
     "DecodeFailed",
+    "DialOptions",
     "HeadersTooLarge",
     "KeepaliveTimeout",
     "Kind",

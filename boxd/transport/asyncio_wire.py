@@ -86,6 +86,10 @@ class AsyncioWire(asyncio.Protocol):
         transport = self._transport
         return self._blocked is None and self._error is None and transport is not None and not transport.is_closing()
 
+    @property
+    def stirs(self) -> bool:
+        return bool(self._chunks) or self._ended or self._error is not None
+
     def send_now(self, data: bytes) -> None:
         assert self._transport is not None
         self._transport.write(data)

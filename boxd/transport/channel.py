@@ -6,7 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -16,7 +16,7 @@ from boxd.transport.codec import Codec, get_codec
 from boxd.transport.connection import CLOSE_TIMEOUT
 from boxd.transport.connector import Connector, StreamSource, make_connector
 from boxd.transport.deadline import Deadline
-from boxd.transport.dial import DialOptions
+from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import DeadlineExceeded, HeadersTooLarge, RpcError
 from boxd.transport.exchange import Exchange
 from boxd.transport.forks import on_fork
@@ -30,6 +30,9 @@ from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import Retries, RetryBudget
 from boxd.transport.runtime import Runtime
 from boxd.transport.target import Target
+
+if TYPE_CHECKING:
+    import httpx
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -81,6 +84,7 @@ class Channel:
         compression: str | None = None,
         compress_from: int = DEFAULT_COMPRESS_FROM,
         http_version: str = "2",
+        transport: httpx.AsyncBaseTransport | None = None,
         use_get: bool = False,
     ) -> None:
         """`metadata` goes with every call. `connection_options` say how connections live, `dial_options` how they are
@@ -89,8 +93,11 @@ class Channel:
 
         `protocol` is `grpc`, `grpc-web`, `grpc-web-text` or `connect`; `codec` is `proto`, `json` or one of your own;
         `compression` is `gzip` to compress requests of `compress_from` bytes and more. `http_version` is `2`, or `1.1`
-        for gRPC-Web and Connect: then a call's answer comes only after its half-close, and an `ssl_context` must not
-        be shared with another channel. `use_get` sends Connect's unary calls of methods without side effects as GET.
+        for gRPC-Web and Connect: then a call's answer comes only after its half-close; `auto` is HTTP/2 unless a TLS
+        server chooses HTTP/1.1 and the protocol allows it. A `transport` of httpx makes all requests in place of the
+        channel's own connections, and is closed with it; gRPC needs one that gives a response's trailers in its
+        extensions, as `HTTP2Transport` does. `use_get` sends Connect's unary calls of methods without side effects as
+        GET.
 
         Raises `ValueError` for other values."""
         self.target = target
@@ -103,10 +110,12 @@ class Channel:
         self._observed = b"" if observe is None else observe[0].encode()
         self._observer = None if observe is None else observe[1]
         self._plans: dict[str, Plan[Any, Any]] = {}
+        if http_version == "auto" and not self.protocol.http1:
+            http_version = "2"
         if http_version == "1.1" and not self.protocol.http1:
             raise ValueError(f"{protocol} needs HTTP/2: http_version '1.1' is for 'grpc-web' and 'connect'")
         self.options = connection_options or ConnectionOptions()
-        self._http_version = http_version
+        self._http = transport or http_version
         self._dial_options = dial_options or DialOptions()
         self._engine_options = engine_options or EngineOptions()
         self._backoff = Backoff(self.options)
@@ -251,7 +260,7 @@ class Channel:
     # -- inside
 
     def _make_pool(self, engine: EngineOptions) -> Connector:
-        pool = make_connector(self._http_version, self.target, self._dial_options, engine, self.options, self._backoff)
+        pool = make_connector(self._http, self.target, self._dial_options, engine, self.options, self._backoff)
         on_fork(weakref.WeakMethod(pool.forget))
         return pool
 
@@ -260,7 +269,7 @@ class Channel:
 
     def _bulk(self) -> Connector:
         """The connections of bulk calls; made by the first. HTTP/1.1 has one for every call anyway."""
-        if self._http_version != "2":
+        if self._http not in ("2", "auto"):
             return self._pool
         if self._bulk_pool is None:
             options = self._engine_options

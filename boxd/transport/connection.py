@@ -219,8 +219,10 @@ class Connection:
 
     def _broke(self, exc: OSError) -> None:
         # In TLS 1.3 a server refuses the client's certificate only after the handshake.
-        kind = "tls" if isinstance(exc, TlsBroken) and not self.engine.established else "lost"
-        self.engine.lost(f"the connection broke: {exc}", exc, kind)
+        if isinstance(exc, TlsBroken) and not self.engine.established:
+            self.engine.lost(f"cannot connect to {self.engine.options.peer}: {exc}", exc, "tls")
+        else:
+            self.engine.lost(f"the connection broke: {exc}", exc)
 
     def _limit_closing(self) -> None:
         """The writer may be stuck on a peer that reads no more; it has a moment for the last words."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from boxd.transport.backoff import Backoff
 from boxd.transport.deadline import Deadline
-from boxd.transport.dial import DialOptions, dial
+from boxd.transport.dial import HTTP2_ONLY, dial
+from boxd.transport.dial_options import DialOptions
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, StreamEvents
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Runtime
 from boxd.transport.target import Target
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class RequestStream(Protocol):
@@ -95,18 +100,37 @@ class Connector(Protocol):
 
 
 def make_connector(
-    http_version: str,
+    http: str | httpx.AsyncBaseTransport,
     target: Target,
     dialing: DialOptions,
     engine: EngineOptions,
     options: ConnectionOptions,
     backoff: Backoff,
 ) -> Connector:
-    """Connections that speak a version of HTTP: `2` or `1.1`."""
-    if http_version == "2":
-        return Pool(lambda: dial(target, dialing, options.keepalive_timeout), engine, options, backoff)
-    if http_version == "1.1":
+    """Connections that speak a version of HTTP: `2`, `1.1`, or `auto` for HTTP/2 unless a TLS server chooses HTTP/1.1;
+    or that belong to a transport of httpx."""
+
+    def http1() -> Connector:
         from boxd.transport.http1 import Http1Connector
 
         return Http1Connector(target, dialing, engine.stream_window)
-    raise ValueError(f"http_version {http_version!r}: use '2' or '1.1'")
+
+    def http2(alpn: Sequence[str]) -> Connector:
+        silence = options.keepalive_timeout
+        named = replace(engine, peer=f"the server at {target}")
+        return Pool(lambda: dial(target, dialing, silence, alpn), named, options, backoff)
+
+    dialing.proxy_for(target)  # Raises for one that cannot be used.
+    if http == "auto" and target.scheme == "https":
+        from boxd.transport.fallback import Fallback
+
+        return Fallback(http2(("h2", "http/1.1")), http1)
+    if http in ("2", "auto"):
+        return http2(HTTP2_ONLY)
+    if http == "1.1":
+        return http1()
+    if isinstance(http, str):
+        raise ValueError(f"http_version {http!r}: use '2', '1.1' or 'auto'")
+    from boxd.transport.http1 import Http1Connector
+
+    return Http1Connector(target, dialing, engine.stream_window, http)

@@ -1,62 +1,139 @@
-"""Making a connection's byte stream: name resolution, TCP or a Unix socket, and TLS."""
+"""Making a connection's byte stream: name resolution, TCP or a Unix socket, a proxy's tunnel, and TLS."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
 
-from boxd.transport.errors import ConnectFailed, NotHttp2, TlsFailed
+from boxd.transport.dial_options import DialOptions
+from boxd.transport.errors import ConnectFailed, NoHttp2Agreed, TlsFailed
 from boxd.transport.options import ConnectionOptions
+from boxd.transport.proxy import Proxy
 from boxd.transport.runtime import in_trio
 from boxd.transport.sockets import keep_alive
 from boxd.transport.target import Target
-from boxd.transport.wire import SocketWire, Wire
+from boxd.transport.tunnel import ConnectReply, NotAProxy, connect_request
+from boxd.transport.wire import EarlyBytes, SocketWire, Wire
 
 if TYPE_CHECKING:
-    import ssl
-
     from boxd.transport.asyncio_wire import AsyncioWire
+    from boxd.transport.tls import TlsWire
 
+#: Seconds that a peer may leave what is sent unacknowledged, where nothing else is said.
 DEFAULT_SILENCE = ConnectionOptions().keepalive_timeout
 
+__all__ = ["DialOptions", "dial"]
 
-@dataclass(frozen=True)
-class DialOptions:
-    """How to connect."""
-
-    connect_timeout: float = 20.0
-    """Seconds for name resolution, TCP and the TLS handshake together."""
-    ssl_context: ssl.SSLContext | None = None
-    """TLS settings for `https` targets; None takes the system's certificate authorities."""
+#: What is offered by ALPN (RFC 7301) where only HTTP/2 will do.
+HTTP2_ONLY = ("h2",)
 
 
-async def dial(target: Target, options: DialOptions, silence: float = DEFAULT_SILENCE) -> Wire:
-    """Connect to a target. `silence` is for how many seconds the peer may leave what is sent unacknowledged. Raises
-    `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
+async def dial(
+    target: Target, options: DialOptions, silence: float = DEFAULT_SILENCE, alpn: Sequence[str] = HTTP2_ONLY
+) -> Wire:
+    """Connect to a target, through the proxy that leads to it. `silence` is for how many seconds the peer may leave
+    what is sent unacknowledged; `alpn` are the protocols to offer over TLS, the first of which the server must choose,
+    if it is `h2`. Raises `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
+    attempt = _Attempt(target, options, silence, alpn)
     try:
         with anyio.fail_after(options.connect_timeout):
-            return await _dial(target, options, silence)
+            return await attempt.run()
     except TimeoutError as exc:
-        message = f"cannot connect to {target}: no connection within {options.connect_timeout:g} s"
-        raise ConnectFailed(message, unprocessed=True) from exc
+        within = f"within {options.connect_timeout:g} s"
+        if attempt.step == "TLS":
+            raise attempt.failed(f"TLS handshake failed: it did not end {within}", TlsFailed) from exc
+        raise attempt.failed(f"no {attempt.step} {within}") from exc
 
 
-async def _dial(target: Target, options: DialOptions, silence: float) -> Wire:
-    try:
-        wire = await _connect(target)
-        keep_alive(wire.socket, silence)
-    except OSError as exc:
-        raise ConnectFailed(f"cannot connect to {target}: {_reasons(exc)}", unprocessed=True) from exc
-    if target.scheme != "https":
-        return wire
-    try:
-        return await _start_tls(wire, target, options)
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await wire.aclose()
-        raise
+class _Attempt:
+    """One attempt to connect, and how far it has come."""
+
+    def __init__(self, target: Target, options: DialOptions, silence: float, alpn: Sequence[str]) -> None:
+        self._target = target
+        self._options = options
+        self._silence = silence
+        self._alpn = alpn
+        self._proxy = options.proxy_for(target)
+        self.step = "connection"
+
+    def failed(self, reason: str, kind: type[ConnectFailed] = ConnectFailed) -> ConnectFailed:
+        """The error for a reason; it names the server and the proxy."""
+        through = "" if self._proxy is None else f" through the proxy {self._proxy}"
+        return kind(f"cannot connect to {self._target}{through}: {reason}", unprocessed=True)
+
+    async def run(self) -> Wire:
+        """Every step in turn. What is there of a connection is closed when one fails."""
+        target, proxy = self._target, self._proxy
+        hop = target if proxy is None else proxy.target
+        try:
+            socket = await _connect(hop)
+            keep_alive(socket.socket, self._silence)
+        except OSError as exc:
+            raise self.failed(_reasons(exc)) from exc
+        wire: Wire = socket
+        try:
+            if proxy is not None:
+                if proxy.scheme == "https":
+                    wire = await self._start_tls(wire, proxy.host, ("http/1.1",), "the proxy: ")
+                wire = await self._tunnel(wire, proxy)
+            if target.scheme != "https":
+                return wire
+            tls = await self._start_tls(wire, self._options.server_name or target.host, self._alpn)
+            if "h2" in self._alpn and tls.alpn != "h2":
+                raise self._no_http2(tls.alpn)
+            return tls
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await wire.aclose()
+            raise
+
+    async def _tunnel(self, wire: Wire, proxy: Proxy) -> Wire:
+        """Have the proxy connect to the target."""
+        self.step = "answer from the proxy"
+        target, reply = self._target, ConnectReply()
+        try:
+            await wire.send(connect_request(target.host, target.port, proxy.authorization))
+            complete = False
+            while not complete:
+                data = await wire.receive()
+                if not data:
+                    raise self.failed("the proxy closed the connection without an answer")
+                complete = reply.feed(data)
+        except NotAProxy as exc:
+            raise self.failed(f"the proxy is no HTTP proxy: {exc}") from exc
+        except OSError as exc:
+            raise self.failed(f"the connection to the proxy broke: {exc}") from exc
+        if not reply.accepted:
+            raise self.failed(f"the proxy refuses: {reply.refusal(proxy.authorization is not None)}")
+        return EarlyBytes(wire, reply.rest) if reply.rest else wire
+
+    async def _start_tls(self, wire: Wire, name: str, alpn: Sequence[str], whose: str = "") -> TlsWire:
+        from boxd.transport.tls import TlsWire, tls_failure
+
+        self.step = "TLS"
+        try:
+            context = self._options.context
+        except OSError as exc:
+            raise self.failed(str(exc), TlsFailed) from exc
+        try:
+            tls = TlsWire(wire, context, name, alpn)
+            await tls.handshake()
+        except (OSError, ValueError) as exc:  # ValueError: a name that no certificate can have.
+            if str(getattr(exc, "reason", "")).endswith("ALERT_NO_APPLICATION_PROTOCOL") and not whose:
+                raise self._no_http2(None) from exc
+            reason = tls_failure(exc) if isinstance(exc, OSError) else f"TLS handshake failed: {exc}"
+            raise self.failed(whose + reason, TlsFailed) from exc
+        return tls
+
+    def _no_http2(self, chosen: str | None) -> NoHttp2Agreed:
+        spoken = chosen or "nothing"
+        error = NoHttp2Agreed(
+            f"the server at {self._target} does not speak HTTP/2: it chose {spoken} by ALPN", unprocessed=True
+        )
+        error.alpn = chosen
+        return error
 
 
 async def _connect(target: Target) -> SocketWire | AsyncioWire:
@@ -71,36 +148,6 @@ async def _connect(target: Target) -> SocketWire | AsyncioWire:
     if unix:
         return await asyncio_wire.connect_unix(target.host)
     return await asyncio_wire.connect_tcp(target.host, target.port)
-
-
-async def _start_tls(wire: Wire, target: Target, options: DialOptions) -> Wire:
-    import ssl
-
-    from boxd.transport.tls import TlsWire
-
-    context = options.ssl_context or default_ssl_context()
-    try:
-        tls = TlsWire(wire, context, target.host)
-        await tls.handshake()
-    except ssl.SSLCertVerificationError as exc:
-        reason = f"its certificate is not accepted: {exc.verify_message}"
-        raise TlsFailed(f"cannot connect to {target}: {reason}", unprocessed=True) from exc
-    except OSError as exc:
-        raise TlsFailed(f"cannot connect to {target}: TLS handshake failed: {exc}", unprocessed=True) from exc
-    if tls.alpn != "h2":
-        spoken = tls.alpn or "nothing"
-        raise NotHttp2(f"the server at {target} does not speak HTTP/2: it chose {spoken} by ALPN", unprocessed=True)
-    return tls
-
-
-def default_ssl_context() -> ssl.SSLContext:
-    """TLS 1.2 or newer with the system's certificate authorities, for HTTP/2 (RFC 9113 section 9.2)."""
-    import ssl
-
-    context = ssl.create_default_context()
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
-    return context
 
 
 def _reasons(exc: BaseException) -> str:

@@ -68,6 +68,13 @@ class NotHttp2(ConnectFailed):
     """The server answered, but not in HTTP/2."""
 
 
+class NoHttp2Agreed(NotHttp2):
+    """The server did not choose HTTP/2 in the TLS handshake."""
+
+    #: What it chose instead, if anything.
+    alpn: str | None = None
+
+
 class ConnectionLost(RpcError):
     """The connection ended in the middle of the call."""
 

@@ -1,13 +1,13 @@
-"""HTTP/1.1 for gRPC-Web and Connect, through stock httpx, on networks that let nothing else pass.
+"""Calls through a transport of httpx: HTTP/1.1 for gRPC-Web and Connect, on networks that let nothing else pass, and
+transports of the user's own.
 
-A connection carries one call at a time, and the response is read only after the whole request has been sent: a call
-that waits for an answer before its half-close waits for ever. Bodies are taken as they come, never decompressed by
-httpx."""
+A connection of HTTP/1.1 carries one call at a time, and the response is read only after the whole request has been
+sent: a call that waits for an answer before its half-close waits for ever. Bodies are taken as they come, never
+decompressed by httpx."""
 
 from __future__ import annotations
 
 import contextlib
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator
 
@@ -15,17 +15,15 @@ import anyio
 import httpx
 
 from boxd.transport.deadline import Deadline
-from boxd.transport.dial import DialOptions
-from boxd.transport.errors import ChannelClosed
+from boxd.transport.dial_options import DialOptions
+from boxd.transport.errors import ChannelClosed, ConnectFailed, TlsFailed
 from boxd.transport.home import LoopBound
+from boxd.transport.http1_transport import HTTP11Transport
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.stream import Headers, StreamEvents
 from boxd.transport.runtime import Runtime, Signal
 from boxd.transport.target import Target
-
-#: Idle connections that are kept for further calls.
-KEPT_CONNECTIONS = 20
 
 _FORGOTTEN: list[object] = []
 
@@ -36,13 +34,17 @@ class Http1Connector(LoopBound):
     #: HTTP/1.1 has no way to say.
     max_header_list_size: int | None = None
 
-    def __init__(self, target: Target, options: DialOptions, window: int) -> None:
-        """`window` is how many bytes of a response may wait to be read."""
+    def __init__(
+        self, target: Target, options: DialOptions, window: int, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        """`window` is how many bytes of a response may wait to be read. A `transport` given is used, and closed with
+        the rest, in place of one for HTTP/1.1."""
         super().__init__()
+        self._given = transport
         self._target = target
         self._options = options
         self._window = window
-        self._transport: httpx.AsyncHTTPTransport | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
         self._streams: set[Http1Stream] = set()
 
     @property
@@ -70,7 +72,7 @@ class Http1Connector(LoopBound):
         """Start a request."""
         runtime = self.runtime()
         if self._transport is None:
-            self._transport = self._make_transport()
+            self._transport = self._given or HTTP11Transport(self._target, self._options)
         stream = Http1Stream(runtime, headers, events, self._window)
         self._streams.add(stream)
         transport = self._transport
@@ -102,23 +104,9 @@ class Http1Connector(LoopBound):
         """Wait for the requests to end, and close the connections."""
         for stream in list(self._streams):
             await stream.wait_ended()
-        transport, self._transport = self._transport, None
+        transport, self._transport = self._transport or self._given, None
         if transport is not None:
             await transport.aclose()
-
-    def _make_transport(self) -> httpx.AsyncHTTPTransport:
-        target = self._target
-        context: ssl.SSLContext | bool = False
-        if target.scheme == "https":
-            context = self._options.ssl_context or ssl.create_default_context()
-        return httpx.AsyncHTTPTransport(
-            verify=context,
-            http1=True,
-            http2=False,
-            trust_env=False,
-            limits=httpx.Limits(max_keepalive_connections=KEPT_CONNECTIONS),
-            uds=target.host if target.scheme == "unix" else None,
-        )
 
 
 class Http1Stream:
@@ -199,7 +187,7 @@ class Http1Stream:
         """Wait until the connection is given back or closed."""
         await self._ended.wait()
 
-    async def run(self, transport: httpx.AsyncHTTPTransport, timeouts: dict[str, float]) -> None:
+    async def run(self, transport: httpx.AsyncBaseTransport, timeouts: dict[str, float]) -> None:
         """Make the request and read the response."""
         try:
             with self._scope:
@@ -211,7 +199,7 @@ class Http1Stream:
 
     # -- inside
 
-    async def _exchange(self, transport: httpx.AsyncHTTPTransport, timeouts: dict[str, float]) -> None:
+    async def _exchange(self, transport: httpx.AsyncBaseTransport, timeouts: dict[str, float]) -> None:
         response = await transport.handle_async_request(self._request(timeouts))
         assert isinstance(response.stream, httpx.AsyncByteStream)
         body = response.stream.__aiter__()
@@ -226,9 +214,18 @@ class Http1Stream:
         except StopAsyncIteration:
             if not self.done:
                 self.done = True
-                self._events.on_end([])
+                self._end(headers, response.extensions.get("trailers"))
         finally:
             await _leave(body, response.stream)
+
+    def _end(self, headers: Headers, trailers: Headers | None) -> None:
+        """The response is over. Not every transport of httpx shows trailers."""
+        needed = (b"te", b"trailers") in self._headers and all(name != b"grpc-status" for name, _ in headers)
+        if trailers is None and needed:
+            text = "the httpx transport gives no trailers, which gRPC needs: use protocol 'connect' or 'grpc-web'"
+            self._events.on_failure(StreamFailure("protocol", ErrorCode.NO_ERROR, text))
+        else:
+            self._events.on_end([(name.lower(), value) for name, value in trailers or []])
 
     def _request(self, timeouts: dict[str, float]) -> httpx.Request:
         """The request, as far as it is known: a body that is complete has a length, any other is sent in chunks."""
@@ -294,20 +291,14 @@ async def _leave(body: AsyncIterator[bytes], stream: httpx.AsyncByteStream) -> N
 
 
 def _failure(exc: Exception) -> StreamFailure:
-    """httpx's errors as those of a stream."""
+    """The errors of httpx and of dialing as those of a stream."""
     text = str(exc) or type(exc).__name__
-    if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout)):
-        kind = "tls" if _caused_by_tls(exc) else "connect"
+    if isinstance(exc, ConnectFailed):
+        kind = "tls" if isinstance(exc, TlsFailed) else "connect"
+        return StreamFailure(kind, ErrorCode.NO_ERROR, exc.message, unprocessed=True, cause=exc)
+    if isinstance(exc, (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)):
         message = f"cannot connect: {text if str(exc) else 'no connection in time'}"
-        return StreamFailure(kind, ErrorCode.NO_ERROR, message, unprocessed=True, cause=exc)
+        return StreamFailure("connect", ErrorCode.NO_ERROR, message, unprocessed=True, cause=exc)
     if isinstance(exc, httpx.TransportError) and not isinstance(exc, httpx.LocalProtocolError):
         return StreamFailure("lost", ErrorCode.NO_ERROR, f"the connection broke: {text}", cause=exc)
     return StreamFailure("protocol", ErrorCode.INTERNAL_ERROR, f"the request could not be made: {text}", cause=exc)
-
-
-def _caused_by_tls(exc: BaseException | None) -> bool:
-    while exc is not None:
-        if isinstance(exc, ssl.SSLError):
-            return True
-        exc = exc.__cause__ or exc.__context__
-    return False

@@ -13,7 +13,7 @@ import anyio
 from boxd.transport.backoff import Backoff
 from boxd.transport.connection import Connection
 from boxd.transport.deadline import Deadline
-from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, RpcError
+from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, NotHttp2, RpcError
 from boxd.transport.failures import error_from_failure
 from boxd.transport.home import LoopBound
 from boxd.transport.http2.errors import StreamFailure
@@ -232,7 +232,8 @@ class Pool(LoopBound):
         if self._usable():
             logger.info("no further connection: %s", error)
         else:
-            self._fail_waiters(error, impatient_only=True)
+            # A server of another protocol will not become one of HTTP/2.
+            self._fail_waiters(error, impatient_only=not isinstance(error, NotHttp2))
         self._grow()
 
     def _fail_waiters(self, error: RpcError, *, impatient_only: bool = False) -> None:

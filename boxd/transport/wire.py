@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +17,8 @@ READ_SIZE = 1 << 18
 
 
 class TlsBroken(OSError):
-    """TLS ended with an alert, or with what is no TLS; the message says which."""
+    """TLS ended with an alert, or with what is no TLS: a server that refuses a client's certificate says so only after
+    the handshake in TLS 1.3. The message says why, as the end of a sentence about the server."""
 
 
 class Wire(Protocol):
@@ -42,6 +44,10 @@ class Wire(Protocol):
     @property
     def wants_write(self) -> bool:
         """True when the wire itself has something to say, as TLS sometimes does while it reads."""
+
+    @property
+    def stirs(self) -> bool:
+        """True when bytes, or the end, have come that nobody has received yet."""
 
     async def aclose(self) -> None:
         """Close at once. Never raises."""
@@ -85,8 +91,55 @@ class SocketWire:
     def send_now(self, data: bytes) -> None:
         raise NotImplementedError("a socket of anyio's writes with send() only")
 
+    @property
+    def stirs(self) -> bool:
+        try:
+            return bool(select.select([self.socket], [], [], 0)[0])
+        except (OSError, ValueError):  # Closed, or a descriptor too large for select.
+            return bool(self.socket.fileno() < 0)
+
     async def aclose(self) -> None:
         await anyio.aclose_forcefully(self._stream)
+
+
+class EarlyBytes:
+    """A wire of which some bytes have been received already."""
+
+    def __init__(self, raw: Wire, data: bytes) -> None:
+        self._raw = raw
+        self._data = data
+
+    async def receive(self) -> bytes:
+        if self._data:
+            data, self._data = self._data, b""
+            return data
+        return await self._raw.receive()
+
+    async def pump(self, sink: Callable[[bytes], bool]) -> None:
+        data, self._data = self._data, b""
+        if not data or sink(data):
+            await self._raw.pump(sink)
+
+    async def send(self, data: bytes) -> None:
+        await self._raw.send(data)
+
+    @property
+    def ready(self) -> bool:
+        return self._raw.ready
+
+    def send_now(self, data: bytes) -> None:
+        self._raw.send_now(data)
+
+    @property
+    def wants_write(self) -> bool:
+        return self._raw.wants_write
+
+    @property
+    def stirs(self) -> bool:
+        return bool(self._data) or self._raw.stirs
+
+    async def aclose(self) -> None:
+        await self._raw.aclose()
 
 
 def _os_error(exc: Exception) -> OSError:

@@ -139,7 +139,8 @@ class ClientEngine:
                 self._receiver.end_of_file()
             except ConnectionFault as fault:
                 self._fault(fault)
-        self._end(StreamFailure(kind, ErrorCode.NO_ERROR, message, cause=cause))
+        refused = kind == "tls"  # TLS let nothing through, so there is nothing that the peer can have acted on.
+        self._end(StreamFailure(kind, ErrorCode.NO_ERROR, message, unprocessed=refused, cause=cause))
 
     def close(self, kind: str = "closed", code: int = ErrorCode.NO_ERROR, message: str = "it was closed here") -> None:
         """End the connection from our side; open streams fail for this reason. Idempotent."""

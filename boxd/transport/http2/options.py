@@ -20,6 +20,8 @@ class EngineOptions:
     """The longest frame a server may send, 16,384 to 16,777,215."""
     max_header_list_size: int = 1 << 16
     """The largest header list a server may send, counted with 32 bytes for each field."""
+    peer: str = "the server"
+    """What error messages call the server where it matters which it is."""
 
     def __post_init__(self) -> None:
         for name, low, high in (

@@ -94,7 +94,7 @@ class Receiver:
     def end_of_file(self) -> None:
         """Nothing more comes. A frame that was cut off is dropped."""
         if not self._engine.established:
-            _check_first_bytes(self._buffer)
+            _check_first_bytes(self._buffer, self._engine.options.peer)
         self._buffer = b""
 
     # -- DATA
@@ -190,10 +190,11 @@ class Receiver:
     def _check(self, kind: int, flags: int, length: int, stream_id: int, data: bytes) -> None:
         """Refuse a frame by its header alone, before anything of it is buffered."""
         if not self._engine.established:
-            _check_first_bytes(data)
+            peer = self._engine.options.peer
+            _check_first_bytes(data, peer)
             if length > self._max_frame_size:
                 # No server begins with a huge frame: it is text, or a TLS alert, read as one.
-                raise NotHTTP2Fault(f"the server does not speak HTTP/2 here: it answered {data[:32]!r}")
+                raise NotHTTP2Fault(f"{peer} does not speak HTTP/2: it answered {data[:32]!r}{_hint(data)}")
             if kind != SETTINGS or flags & FLAG_ACK:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the server's first frame is not SETTINGS")
         if length > self._max_frame_size:
@@ -287,8 +288,13 @@ def _is_cut_status_line(data: bytes) -> bool:
     return data.startswith(b"HTTP/") and len(data) < 256 and b"\n" not in data
 
 
-def _check_first_bytes(data: bytes) -> None:
+def _check_first_bytes(data: bytes, peer: str) -> None:
     """Tell at once when the peer answers in HTTP/1.x: its text reads as the header of a huge frame."""
     if data.startswith(b"HTTP/"):
         line = data[:256].split(b"\r\n", 1)[0].split(b"\n", 1)[0].decode("latin-1")
-        raise NotHTTP2Fault(f"the server does not speak HTTP/2 here: it answered {line!r}")
+        raise NotHTTP2Fault(f"{peer} does not speak HTTP/2: it answered {line!r}")
+
+
+def _hint(data: bytes) -> str:
+    """A TLS server answers plaintext with an alert (RFC 8446 section 6)."""
+    return ", which is TLS: use https://" if data.startswith(b"\x15\x03") else ""
