@@ -307,7 +307,7 @@ async def test_row_7_handshake_that_stalls(anyio_backend: str, authority: trustm
     async with FaultServer(script, greet=False) as server:
         target = Target("https", "localhost", server.target.port)
         options = DialOptions(ssl_context=trusting(authority).ssl_context, connect_timeout=0.1)
-        await fails(target, ConnectFailed, match=r"0\.1 s", dial_options=options)
+        await fails(target, TlsFailed, match=r"0\.1 s", dial_options=options)
 
 
 @pytest.mark.row(11)
