@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from boxd.blocking.client import Compute
     from boxd.blocking.disks import DiskHandle, DiskService
     from boxd.blocking.domains import DomainService
+    from boxd.blocking.filesystem import FileService
     from boxd.blocking.logs import LogStream
     from boxd.blocking.networks import NetworkService
     from boxd.blocking.orgs import OrgService
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         UsageReport,
         VmUsage,
     )
+    from boxd.types.files import FileInfo, FileList
     from boxd.types.networking import Domain, ExposedPort, Network
     from boxd.types.storage import Backup, BackupSchedule, Checkpoint, DiskAttachment, Snapshot, Template
 
@@ -100,6 +102,7 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "BillingService",
     # Machines, and what belongs to one.
     "Box",
+    "FileService",
     "BackupService",
     "CheckpointService",
     "PortService",
@@ -131,6 +134,8 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "DiskAttachment",
     "Snapshot",
     "Template",
+    "FileInfo",
+    "FileList",
     "Domain",
     "ExposedPort",
     "Network",

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from boxd.resources.checkpoints import CheckpointService
     from boxd.resources.disks import DiskHandle, DiskService
     from boxd.resources.domains import DomainService
+    from boxd.resources.filesystem import FileService
     from boxd.resources.logs import LogStream
     from boxd.resources.networks import NetworkService
     from boxd.resources.orgs import OrgService
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
         UsageReport,
         VmUsage,
     )
+    from boxd.types.files import FileInfo, FileList
     from boxd.types.networking import Domain, ExposedPort, Network
     from boxd.types.storage import Backup, BackupSchedule, Checkpoint, DiskAttachment, Snapshot, Template
 
@@ -89,6 +91,7 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "BillingService",
     # Machines, and what belongs to one.
     "Box",
+    "FileService",
     "BackupService",
     "CheckpointService",
     "PortService",
@@ -120,6 +123,8 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "DiskAttachment",
     "Snapshot",
     "Template",
+    "FileInfo",
+    "FileList",
     "Domain",
     "ExposedPort",
     "Network",

@@ -12,6 +12,7 @@ from boxd.resources import box as _aio
 if TYPE_CHECKING:
     from boxd.blocking.backups import BackupService
     from boxd.blocking.checkpoints import CheckpointService
+    from boxd.blocking.filesystem import FileService
     from boxd.blocking.logs import LogStream
     from boxd.blocking.ports import PortService
     from boxd.blocking.process import ExecProcess
@@ -422,6 +423,13 @@ class Box(Blocking["_aio.Box"]):
         from boxd.blocking.logs import LogStream
 
         return LogStream._wrap(self._async.stream_logs(follow))
+
+    @property
+    def files(self) -> FileService:
+        """The machine's directories, and files of any size to and from it."""
+        from boxd.blocking.filesystem import FileService
+
+        return FileService._wrap(self._async.files)
 
     @property
     def ports(self) -> PortService:

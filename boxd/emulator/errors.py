@@ -32,6 +32,9 @@ class EmulatorError(Exception):
 
 _CODES = {
     errno.ENOENT: Code.NOT_FOUND,
+    errno.EEXIST: Code.ALREADY_EXISTS,
+    errno.ENOTEMPTY: Code.FAILED_PRECONDITION,
+    errno.EBUSY: Code.FAILED_PRECONDITION,
     errno.ENOTDIR: Code.FAILED_PRECONDITION,
     errno.EISDIR: Code.FAILED_PRECONDITION,
     errno.EACCES: Code.PERMISSION_DENIED,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from .services.base import Context
-from .services.commands import Commands
 from .services.identity import Identity
 from .services.logs import Logs
 from .services.machines import Machines
 from .services.networking import Networking
+from .services.paths import Paths
 
 __all__ = ["Context", "Service", "snake_case"]
 
-NEWER = frozenset({"DownloadFileStream"})
+NEWER = frozenset(("CopyPath", "DeletePath", "DownloadFileStream", "ListDir", "Mkdir", "RenamePath"))
 """RPCs that only a server of generation 2 has."""
 
 
-class Service(Identity, Machines, Commands, Networking, Logs):
+class Service(Identity, Machines, Paths, Networking, Logs):
     """The handlers, named as their RPCs in snake case."""
 
     def implements(self, rpc: str) -> bool:

@@ -18,6 +18,7 @@ from boxd.types import Proxy
 if TYPE_CHECKING:
     from boxd.resources.backups import BackupService
     from boxd.resources.checkpoints import CheckpointService
+    from boxd.resources.filesystem import FileService
     from boxd.resources.ports import PortService
     from boxd.types.billing import UsageReport
 
@@ -96,6 +97,13 @@ class Box(Commands):
         """The machine's console output as an iterator of `bytes`; with `follow` it goes on with what is to come.
         The call begins with the first piece and ends with the iterator's `close`. RPC: StreamLogs."""
         return LogStream(self._session, self._id, follow)
+
+    @property
+    def files(self) -> FileService:
+        """The machine's directories, and files of any size to and from it."""
+        from boxd.resources.filesystem import FileService
+
+        return FileService(self._session, self._id)
 
     @property
     def ports(self) -> PortService:

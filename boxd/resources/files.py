@@ -25,7 +25,7 @@ PIECE = 1 << 20
 
 async def write_file(session: Session, vm_id: str, source: bytes | str | os.PathLike[str], dest: str) -> None:
     """Write `source` to `dest` in a machine; see `Box.write_file`."""
-    _check_path(dest, "dest")
+    check_path(dest, "dest")
     if isinstance(source, os.PathLike):
         await _send_file(session, vm_id, os.fspath(source), dest)
     elif isinstance(source, str):
@@ -40,7 +40,7 @@ async def write_file(session: Session, vm_id: str, source: bytes | str | os.Path
 
 async def read_file(session: Session, vm_id: str, path: str) -> bytes:
     """The content of `path` in a machine; see `Box.read_file`."""
-    _check_path(path, "path")
+    check_path(path, "path")
     request = pb.DownloadFileRequest(vm_id=vm_id, path=path)
     if methods.DownloadFileStream.name not in session.missing:
         try:
@@ -85,8 +85,8 @@ async def _send_bytes(session: Session, vm_id: str, data: bytes | bytearray | me
             for start in range(0, size, PIECE):
                 piece = bytes(view[start : start + PIECE])
                 await _send_piece(stream, vm_id, dest, start, piece, size)
-            response = await _response(stream)
-    _check_written(response, dest, size)
+            response = await response_of(stream)
+    check_written(response, dest, size)
 
 
 async def _send_file(session: Session, vm_id: str, source: str, dest: str) -> None:
@@ -111,8 +111,8 @@ async def _send_file(session: Session, vm_id: str, source: str, dest: str) -> No
                     raise OSError(f"{source!r} became shorter while it was sent: {sent} bytes of {size}")
                 await _send_piece(stream, vm_id, dest, sent, piece, size)
                 sent += len(piece)
-            response = await _response(stream)
-    _check_written(response, dest, size)
+            response = await response_of(stream)
+    check_written(response, dest, size)
 
 
 def _open(path: str) -> tuple[IO[bytes], int | None]:
@@ -153,7 +153,8 @@ async def _send_piece(
     await stream.send(chunk, end=start + len(piece) == size)
 
 
-async def _response(stream: Stream[pb.UploadFileChunk, pb.UploadFileResponse]) -> pb.UploadFileResponse:
+async def response_of(stream: Stream[pb.UploadFileChunk, pb.UploadFileResponse]) -> pb.UploadFileResponse:
+    """The answer to an upload that has been sent."""
     response = await stream.receive()
     if response is None:
         raise InternalError("UploadFileStream ended without an answer", 13)
@@ -162,14 +163,17 @@ async def _response(stream: Stream[pb.UploadFileChunk, pb.UploadFileResponse]) -
     return response
 
 
-def _check_written(response: pb.UploadFileResponse, dest: str, size: int) -> None:
-    if response.bytes_written != size:
+def check_written(response: pb.UploadFileResponse, dest: str, size: int) -> None:
+    """Raises `InternalError` where the server has written something else than `size` bytes."""
+    # 0 is what a server says that cannot tell.
+    if response.bytes_written not in (0, size):
         raise InternalError(
             f"upload to {dest!r}: the server wrote {response.bytes_written} bytes of {size}; try again", 13
         )
 
 
-def _check_path(path: str, name: str) -> None:
+def check_path(path: str, name: str) -> None:
+    """Refuse what cannot be a path in a machine. `name` is that of the argument."""
     if not isinstance(path, str):
         raise TypeError(f"{name} is of type {type(path).__name__}: use a str, the path in the machine")
     if not path or "\0" in path:

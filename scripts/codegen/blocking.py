@@ -21,6 +21,7 @@ MODULES = (
     "boxd/resources/backups.py",
     "boxd/resources/checkpoints.py",
     "boxd/resources/ports.py",
+    "boxd/resources/filesystem.py",
     "boxd/resources/box.py",
     "boxd/resources/boxes.py",
     "boxd/resources/api_keys.py",

@@ -24,6 +24,7 @@ OBJECTS = {
     "Compute": ("c", "The client"),
     "BoxService": ("c.box", "Machines"),
     "Box": ("box", "A machine"),
+    "FileService": ("box.files", "Its files"),
     "PortService": ("box.ports", "Its exposed ports"),
     "CheckpointService": ("box.checkpoints", "Its checkpoints"),
     "BackupService": ("box.backups", "Its backups"),
@@ -41,7 +42,6 @@ OBJECTS = {
     "BillingService": ("c.billing", "Billing and usage"),
 }
 _ORGANIZATIONS = "administration of an organization, for its web console"
-_PATHS = "a shell command in the machine does it"
 _TEAMS = "teams within an organization, for its web console"
 #: The RPCs that no call makes, and why.
 WITHOUT_CALL = {
@@ -52,7 +52,6 @@ WITHOUT_CALL = {
     "UpdateMachineSpec": "edits the console's description of a machine; what a program changes has calls of its own",
     "SetBotProtection": "a setting of the web front, for the web console",
     "SetIdleIgnoreOutbound": "fine tuning of a timer, for the web console",
-    **dict.fromkeys(("CopyPath", "DeletePath", "ListDir", "Mkdir", "RenamePath"), _PATHS),
     **dict.fromkeys(("CreateTeam", "ListTeams", "GetTeam", "RenameTeam", "DestroyTeam"), _TEAMS),
     **dict.fromkeys(("AddTeamMember", "RemoveTeamMember", "SetTeamMemberRole", "SetTeamDefaultSnapshot"), _TEAMS),
     **dict.fromkeys(("GetOrgDomain", "SetOrgDomain", "ClearOrgDomain"), _ORGANIZATIONS),

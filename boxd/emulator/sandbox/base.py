@@ -10,6 +10,7 @@ import abc
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from .process import Process
 
@@ -90,6 +91,10 @@ class Machine(abc.ABC):
     async def open_console(self) -> int | None:
         """Make the box's /dev/console; a descriptor from which what is written there can be read, which ends with
         the machine. None where a box has no /dev of its own. Called once."""
+
+    @abc.abstractmethod
+    async def paths(self, operation: str, *paths: str) -> dict[str, Any]:
+        """Do an operation of `sandbox.paths` with the machine user's rights; raises `OSError`."""
 
     @abc.abstractmethod
     async def freeze(self) -> None:

@@ -8,6 +8,7 @@ kernel ends the rest of the box.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -107,6 +108,7 @@ class Machine:
             "release": self._release,
             "freeze": self._freeze,
             "thaw": self._thaw,
+            "paths": self._paths,
             "open-read": self._open_read,
             "open-write": self._open_write,
             "commit": self._commit,
@@ -177,10 +179,7 @@ class Machine:
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
                 signal.signal(name, signal.SIG_DFL)
-            if self._plan.user != 0:
-                os.setgroups([])
-                os.setresgid(self._plan.group, self._plan.group, self._plan.group)
-                os.setresuid(self._plan.user, self._plan.user, self._plan.user)
+            self._be_user()
             env = {**self._env, **request["env"]}
             try:
                 os.chdir(request["cwd"])
@@ -192,6 +191,28 @@ class Machine:
             os.write(report, str(error.errno).encode())
         finally:
             os._exit(127)
+
+    def _be_user(self) -> None:
+        """Give up all rights but the machine user's."""
+        if self._plan.user != 0:
+            os.setgroups([])
+            os.setresgid(self._plan.group, self._plan.group, self._plan.group)
+            os.setresuid(self._plan.user, self._plan.user, self._plan.user)
+
+    def _paths(self, request: wire.Message, fds: list[int]) -> Reply:
+        """Do an operation on paths in a child, so that other requests do not wait for it. Its result goes to the
+        descriptor that came with the request."""
+        if os.fork() == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                self._be_user()
+                with open(fds[0], "w", encoding="utf-8", closefd=False) as report:
+                    json.dump(inside.path_operation(request["operation"], request["paths"]), report)
+            except OSError as error:
+                os.write(fds[0], json.dumps({"errno": error.errno or 5, "error": error.strerror or ""}).encode())
+            finally:
+                os._exit(0)
+        return {}, ()
 
     def _signal(self, request: wire.Message, fds: list[int]) -> Reply:
         pid = self._pids.get(request["process"])

@@ -12,6 +12,8 @@ import secrets
 import stat
 from dataclasses import dataclass, field
 
+from . import paths, trees
+
 HOME = "/home/boxd"
 
 
@@ -42,6 +44,25 @@ def _not_regular(mode: int, path: str) -> OSError:
     if stat.S_ISDIR(mode):
         return IsADirectoryError(errno.EISDIR, f"{path} is a directory")
     return OSError(errno.EINVAL, f"{path} is not a regular file")
+
+
+def path_operation(operation: str, names: list[str]) -> paths.Result:
+    """Do an operation of `paths` as the process's own user. For a process of its own: it changes its directory."""
+    targets = []
+    for name in names:
+        path = os.path.realpath(_absolute(name)) if operation == "list" else _last_unfollowed(_absolute(name))
+        targets.append(path)
+        if path == "/" and operation != "list":
+            raise paths.refuse_root()
+    return paths.perform(operation, targets, trees.remove)
+
+
+def _last_unfollowed(path: str) -> str:
+    """The path with its directory resolved by the kernel's rules, and its last name as it is."""
+    directory, name = os.path.split(path.rstrip("/"))
+    if name in ("", ".", ".."):
+        return os.path.realpath(path)
+    return os.path.join(os.path.realpath(directory), name)
 
 
 @dataclass

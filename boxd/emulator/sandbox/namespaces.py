@@ -6,12 +6,14 @@ The emulator talks to one supervisor process and, for each running box, to the b
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from . import base, sockets, wire
 from .channel import Channel, HelperGone
@@ -259,6 +261,23 @@ class NamespaceMachine(base.Machine):
     async def open_console(self) -> int | None:
         _, fds = await self.channel.request({"op": "console"})
         return fds[0]
+
+    async def paths(self, operation: str, *paths: str) -> dict[str, Any]:
+        read, write = os.pipe()
+        reader = FdReader(read)
+        try:
+            await self.channel.request({"op": "paths", "operation": operation, "paths": list(paths)}, (write,))
+            pieces = []
+            while data := await reader.read():
+                pieces.append(data)
+        finally:
+            reader.close()
+        if not pieces:
+            raise HelperGone("the box's helper process has ended")
+        answer: dict[str, Any] = json.loads(b"".join(pieces))
+        if "errno" in answer:
+            raise OSError(answer["errno"], answer["error"])
+        return answer
 
     async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
         if not self._own_network:

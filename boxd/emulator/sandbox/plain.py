@@ -14,8 +14,10 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from . import base, sockets, trees, walk
+from . import paths as path_operations
 from .base import SHARED_NETWORK
 from .process import FdReader, FdWriter, Process, make_pipes, set_window_size
 
@@ -98,6 +100,15 @@ class PlainMachine(base.Machine):
         return self._alive
 
     async def spawn(self, spawn: base.Spawn) -> Process:
+        # Started to the end, whatever becomes of the caller: asyncio would end the program alone, not its group.
+        starting = asyncio.get_running_loop().create_task(self._start(spawn))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            starting.add_done_callback(_end_unwanted)
+            raise
+
+    async def _start(self, spawn: base.Spawn) -> Process:
         directory = self._home if spawn.cwd == base.HOME else spawn.cwd
         if not await asyncio.to_thread(os.path.isdir, directory):
             # A home that was removed must not make the box unusable.
@@ -178,6 +189,9 @@ class PlainMachine(base.Machine):
     async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
         return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))
 
+    async def paths(self, operation: str, *paths: str) -> dict[str, Any]:
+        return await asyncio.to_thread(_path_operation, self._root, operation, paths)
+
     async def freeze(self) -> None:
         for pid in list(self._groups):
             _signal_group(pid, signal.SIGSTOP)
@@ -194,6 +208,24 @@ class PlainMachine(base.Machine):
         if self._groups:
             await asyncio.wait(self._groups.values())
         self._groups.clear()
+
+
+def _end_unwanted(starting: asyncio.Task[Process]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        process = starting.result()
+        process.signal(signal.SIGKILL)
+        process.close()
+
+
+def _path_operation(root: str, operation: str, paths: tuple[str, ...]) -> path_operations.Result:
+    targets = []
+    for path in paths:
+        listed = operation == "list"
+        target = walk.resolve(root, path and os.path.join(base.HOME, path), follow=listed)
+        if target == root and not listed:
+            raise path_operations.refuse_root()
+        targets.append(target)
+    return path_operations.perform(operation, targets, shutil.rmtree)
 
 
 def _copy_tree(source: str, target: str) -> None:

@@ -20,6 +20,8 @@ class Walk:
     """A walk below `root`: a stack of open directories. A context manager that closes them."""
 
     def __init__(self, root: str) -> None:
+        self._root = root
+        self._names: list[str] = []
         self._stack = [os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
 
     def __enter__(self) -> Walk:
@@ -36,10 +38,15 @@ class Walk:
         """The directory that the walk has reached, for the `dir_fd` of `os` functions."""
         return self._stack[-1]
 
-    def to_parent(self, path: str, *, create: bool) -> str:
+    @property
+    def path(self) -> str:
+        """The same as a path outside."""
+        return os.path.join(self._root, *self._names)
+
+    def to_parent(self, path: str, *, create: bool, follow: bool = True) -> str:
         """Go to the directory that holds `path` and return the last name, which is not a link.
 
-        With `create`, missing directories are made. Raises `OSError`.
+        With `create`, missing directories are made. Without `follow` the last name may be a link. Raises `OSError`.
         """
         if not path or "\0" in path:
             raise OSError(errno.EINVAL, "the path is empty or has a NUL byte in it")
@@ -50,7 +57,7 @@ class Walk:
             if name == "..":
                 self._up()
                 continue
-            target = self._link(name)
+            target = self._link(name) if todo or follow else None
             if target is None:
                 if not todo:
                     return name
@@ -68,6 +75,7 @@ class Walk:
     def _up(self) -> None:
         if len(self._stack) > 1:
             os.close(self._stack.pop())
+            self._names.pop()
 
     def _down(self, name: str, create: bool) -> None:
         if create:
@@ -77,6 +85,7 @@ class Walk:
                 # It is there already, which is what `create` asks for.
                 create = False
         self._stack.append(os.open(name, _DIRECTORY, dir_fd=self.directory))
+        self._names.append(name)
 
     def _link(self, name: str) -> str | None:
         try:
@@ -85,6 +94,13 @@ class Walk:
             if error.errno in (errno.EINVAL, errno.ENOENT):
                 return None
             raise
+
+
+def resolve(root: str, path: str, *, follow: bool) -> str:
+    """Where `path` leads to below `root`, as a path outside; `root` itself for its root. Raises `OSError`."""
+    with Walk(root) as walk:
+        name = walk.to_parent(path, create=False, follow=follow)
+        return os.path.normpath(os.path.join(walk.path, name))
 
 
 def open_read(root: str, path: str) -> tuple[int, int]:
