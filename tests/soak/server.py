@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
         self.statistics.cut += len(self.streams)
         self.streams.clear()
         if stream.fault == Fault.GOAWAY_CUT:
-            self.write(f.goaway(self.highest, f.INTERNAL_ERROR, b"going down"))
+            self.write(f.goaway(min(self.highest, self.last), f.INTERNAL_ERROR, b"going down"))
             self.transport.close()
         else:
             self.transport.abort()
