@@ -22,6 +22,7 @@ from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream
+from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.target import Target
@@ -45,12 +46,18 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
     """
 
     def __init__(
-        self, *, ssl_context: ssl.SSLContext | None = None, engine_options: EngineOptions | None = None
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        engine_options: EngineOptions | None = None,
+        connection_options: ConnectionOptions | None = None,
     ) -> None:
         """`ssl_context` is used for `https://` and must offer `h2` by ALPN; by default the system's certificate
-        authorities are trusted."""
+        authorities are trusted. `connection_options` say how connections live; nothing is sent twice here, so that
+        their `retry` has no meaning."""
         self._dial_options = DialOptions(ssl_context=ssl_context)
         self._engine_options = engine_options or EngineOptions()
+        self._options = connection_options or ConnectionOptions()
         self._pools: dict[Target, Pool] = {}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -75,7 +82,11 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
     def _pool(self, target: Target) -> Pool:
         pool = self._pools.get(target)
         if pool is None:
-            pool = self._pools[target] = Pool(lambda: dial(target, self._dial_options), self._engine_options)
+            pool = self._pools[target] = Pool(
+                lambda: dial(target, self._dial_options, self._options.keepalive_timeout),
+                self._engine_options,
+                self._options,
+            )
         return pool
 
     async def aclose(self) -> None:
@@ -262,7 +273,7 @@ class _Exchange:
     def on_failure(self, failure: StreamFailure) -> None:
         error = error_from_failure(failure)
         mapped: type[httpx.TransportError] = httpx.RemoteProtocolError
-        if failure.kind in ("lost", "closed"):
+        if failure.kind in ("lost", "keepalive", "closed"):
             mapped = httpx.ReadError
         self._fail(mapped(error.message))
         self._end()

@@ -263,3 +263,28 @@ async def test_r41_send_waits_for_a_server_that_does_not_read(connect: Make) -> 
         read.set()
         await call.end()
         assert await call.receive() is None
+
+
+async def test_r34_a_cancelled_send_is_taken_back(connect: Make) -> None:
+    """What is not written yet; over HTTP/1.1 too."""
+    got: list[bytes] = []
+
+    async def handler(stream: ByteStream) -> None:
+        data = b""
+        while b"0\r\n\r\n" not in data:
+            data += await stream.receive()
+        got.append(data)
+        await stream.send(CHUNKED + chunk(b"\x02" + (2).to_bytes(4, "big") + b"{}") + chunk(b""))
+
+    async with serving(handler) as target:
+        channel = connect(target, protocol="connect", http_version="1.1")
+        async with channel.call(CHAT) as call:
+            for _ in range(5):
+                with anyio.CancelScope() as scope:
+                    scope.cancel()
+                    await call.send(b"never")
+            await call.send(b"one")
+            await call.send(b"two", end=True)
+            assert [one async for one in call] == []
+    assert b"never" not in got[0]
+    assert got[0].index(b"one") < got[0].index(b"two")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from boxd.transport import (
@@ -18,6 +19,7 @@ from boxd.transport import (
     KeepaliveTimeout,
     StatusCode,
 )
+from boxd.transport.httpx_transport import HTTP2Transport
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import FaultServer, Peer
@@ -178,3 +180,12 @@ async def test_r59_the_kernel_watches_too(connect: Connect, anyio_backend: str) 
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7500
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
+
+
+async def test_r58_the_transport_of_httpx_too(anyio_backend: str, quick: Callable[..., ConnectionOptions]) -> None:
+    options = quick(keepalive_time=0.05, keepalive_timeout=0.05)
+    async with FaultServer(silent) as server:
+        transport = HTTP2Transport(connection_options=options)
+        async with httpx.AsyncClient(transport=transport, timeout=5) as client:
+            with pytest.raises(httpx.ReadError, match="PING"):
+                await client.get(f"http://127.0.0.1:{server.target.port}/")

@@ -278,3 +278,16 @@ async def test_r34_cancelled_while_it_waits(connect: Connect, call: Work) -> Non
 async def test_r56_nobody_there_is_no_reason_to_wait(connect: Connect) -> None:
     with anyio.fail_after(5), pytest.raises(ConnectFailed):
         await unary(connect(Target("http", "127.0.0.1", free_port())))
+
+
+@pytest.mark.anyio
+async def test_r56_with_grpcio(connect: Connect, echo: Any) -> None:
+    """A server that is not ours, whose failures come without headers."""
+    channel = connect(echo.target, connection_options=QUICK)
+    with pytest.raises(RpcError, match="no") as caught:
+        await channel.unary(replace(e.FAIL, idempotent=True), bytes([14]) + b"no")
+    assert caught.value.code is StatusCode.UNAVAILABLE
+    assert channel.budget.tokens == 6
+    with pytest.raises(RpcError):
+        await channel.unary(e.FAIL, bytes([14]) + b"no")
+    assert channel.budget.tokens == 6
