@@ -30,7 +30,7 @@ class ExecSession:
     """The server's side of an Exec stream: an async iterator of chunks.
 
     `open_machine` gives the machine for a box's id; `background` keeps the clean-up of a cancelled call
-    running. `aclose` ends the command.
+    running; `on_end` is called when the call is over. `aclose` ends the command.
     """
 
     def __init__(
@@ -39,11 +39,13 @@ class ExecSession:
         open_machine: Callable[[str], Coroutine[Any, Any, Machine]],
         background: Callable[[Coroutine[Any, Any, None]], object],
         grace: float,
+        on_end: Callable[[], object],
     ) -> None:
         self._requests = requests
         self._open_machine = open_machine
         self._background = background
         self._grace = grace
+        self._on_end = on_end
         self._machine: Machine | None = None
         self._process: Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -165,6 +167,7 @@ class ExecSession:
     async def aclose(self) -> None:
         """End the call: a command that still runs gets SIGTERM and later SIGKILL. Idempotent."""
         self._over = True
+        self._on_end()
         process, self._process = self._process, None
         for task in self._tasks:
             task.cancel()

@@ -1,76 +1,92 @@
 """The boxes of one emulator: their names, statuses and transitions.
 
 A box is `pending` when it is accepted, `starting` while its machine boots and `running` from then on. Each
-transition holds the box's lock, so that two calls on one box follow each other.
+transition holds the box's lock, so that two calls on one box follow each other, and is remembered when it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 
-from .console import Console
+from .box import (
+    DESTROYED,
+    FAILED,
+    FROZEN,
+    HIBERNATED,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    SUSPENDED,
+    Box,
+    BoxRecord,
+    Spec,
+    check_spec,
+    merge_specs,
+    recall,
+    remember,
+)
 from .errors import Code, EmulatorError
 from .names import check_name, make_name
-from .options import GIB, Options
+from .options import Options
 from .sandbox import Machine, Sandbox, SandboxError
-
-PENDING, STARTING, RUNNING = "pending", "starting", "running"
-SUSPENDED, STOPPED, FAILED, DESTROYED = "suspended", "stopped", "failed", "destroyed"
-
-LARGEST_VCPU = 8
-LARGEST_MEMORY = 32 * GIB
-LARGEST_DISK = 100 * GIB
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a box is made as. Zero and empty fields mean the default. Sizes are in bytes, times in seconds."""
-
-    image: str = ""
-    vcpu: int = 0
-    memory_bytes: int = 0
-    disk_bytes: int = 0
-    env: Mapping[str, str] = field(default_factory=dict)
-    command: Sequence[str] = ()
-    restart_policy: str = ""
-    auto_suspend_seconds: int | None = None
-    auto_destroy_seconds: int = 0
-    org: str = ""
-    shared: bool = False
-
-
-@dataclass(eq=False)
-class Box:
-    """One box. `name` is free again when it is destroyed; the record stays as a tombstone."""
-
-    id: str
-    name: str
-    spec: Spec
-    status: str = PENDING
-    forked_from: str = ""
-    created_at: float = field(default_factory=time.time)
-    boot_time_ms: int = 0
-    machine: Machine | None = None
-    console: Console = field(default_factory=Console)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+from .store import Store, Table
 
 
 class Boxes:
-    """All boxes, and what can be done to them."""
+    """All boxes, and what can be done to them. `changed` is called when a box's timers or status may have changed;
+    `clock` gives Unix seconds."""
 
-    def __init__(self, sandbox: Sandbox, options: Options) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        options: Options,
+        store: Store | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.sandbox = sandbox
-        self._options = options
-        self._by_id: dict[str, Box] = {}
-        self._by_name: dict[str, Box] = {}
+        self.clock = clock
+        self.changed: Callable[[], None] = _nothing
         self.booted: list[Callable[[Box, Machine], Awaitable[None]]] = []
         """Awaited for each machine that has booted, before its start command runs."""
         self.destroyed: list[Callable[[Box], Awaitable[None]]] = []
         """Awaited for each box whose machine has ended for good, before its files are removed."""
+        self._options = options
+        self._records = Table(Store() if store is None else store, "box", BoxRecord)
+        boxes = [recall(record) for record in self._records]
+        self._by_id: dict[str, Box] = {box.id: box for box in boxes}
+        self._by_name: dict[str, Box] = {box.name: box for box in boxes if box.status != DESTROYED}
+
+    async def power_on(self) -> None:
+        """After a restart of the emulator: boot the boxes whose restart policy is `always`, the default."""
+        for box in self.all():
+            if box.status == STOPPED and box.spec.restart_policy != "never":
+                async with box.lock:
+                    try:
+                        await self._boot(box)
+                    except (OSError, SandboxError) as error:
+                        box.status = FAILED
+                        box.console.note(f"the box could not be started again: {error}")
+        for box in self.all():
+            self.save(box)
+
+    def save(self, box: Box) -> None:
+        """Remember a box as it is now."""
+        self._records.put(remember(box))
+        self.changed()
+
+    @contextlib.contextmanager
+    def _transition(self, box: Box) -> Iterator[None]:
+        """Remember what becomes of a box, however it ends."""
+        try:
+            yield
+        finally:
+            if box.id in self._by_id:
+                self.save(box)
 
     # Finding.
 
@@ -96,30 +112,42 @@ class Boxes:
 
     def _accept(self, name: str, spec: Spec) -> Box:
         """Register a new box. Nothing is awaited here, so that names and the quota cannot be taken twice."""
-        if name:
-            check_name(name)
-        if name in self._by_name:
-            raise EmulatorError(Code.ALREADY_EXISTS, f"the name {name!r} is taken")
+        self._check_free(name)
         if len(self._by_name) >= self._options.max_boxes:
             raise EmulatorError(
                 Code.RESOURCE_EXHAUSTED,
                 f"the limit of {self._options.max_boxes} boxes is reached: destroy one first",
             )
         check_spec(spec)
-        box = Box(f"vm-{secrets.token_hex(8)}", name or make_name(self._by_name), spec)
+        now = self.clock()
+        box = Box(f"vm-{secrets.token_hex(8)}", name or self.free_name(), spec, created_at=now, last_used=now)
         self._by_id[box.id] = self._by_name[box.name] = box
         return box
 
-    async def create(self, name: str, spec: Spec) -> Box:
-        """Make a box and boot it."""
+    def free_name(self) -> str:
+        """A name that no box has."""
+        return make_name(self._by_name)
+
+    def _check_free(self, name: str) -> None:
+        if name:
+            check_name(name)
+        if name in self._by_name:
+            raise EmulatorError(Code.ALREADY_EXISTS, f"the name {name!r} is taken")
+
+    async def create(self, name: str, spec: Spec, disk: str = "") -> Box:
+        """Make a box and boot it; `disk` is the id of one to copy."""
         box = self._accept(name, spec)
         async with box.lock:
-            try:
-                await self.sandbox.prepare(box.id, box.name)
-                await self._boot(box)
-            except (OSError, SandboxError) as error:
-                await self._discard(box)
-                raise EmulatorError(Code.INTERNAL, f"box {box.name} could not be made: {error}") from error
+            with self._transition(box):
+                try:
+                    if disk:
+                        await self.sandbox.copy(disk, box.id, box.name)
+                    else:
+                        await self.sandbox.prepare(box.id, box.name)
+                    await self._boot(box)
+                except (OSError, SandboxError) as error:
+                    await self._discard(box)
+                    raise EmulatorError(Code.INTERNAL, f"box {box.name} could not be made: {error}") from error
         return box
 
     async def fork(self, source: Box, name: str, spec: Spec, shared: bool) -> Box:
@@ -129,26 +157,40 @@ class Boxes:
         box = self._accept(name, merged)
         box.forked_from = source.id
         async with box.lock:
-            try:
-                await self._copy(source, box)
-                await self._boot(box)
-            except (OSError, SandboxError) as error:
-                await self._discard(box)
-                raise EmulatorError(Code.INTERNAL, f"box {source.name} could not be forked: {error}") from error
+            with self._transition(box):
+                try:
+                    await self.copy_disk(source, box.id, box.name)
+                    await self._boot(box)
+                except (OSError, SandboxError) as error:
+                    await self._discard(box)
+                    raise EmulatorError(Code.INTERNAL, f"box {source.name} could not be forked: {error}") from error
         return box
 
-    async def _copy(self, source: Box, box: Box) -> None:
+    async def copy_disk(self, source: Box, target: str, hostname: str) -> None:
+        """Copy a box's disk to another, of the id `target`, at one moment of the box."""
         async with source.lock:
-            if source.status == DESTROYED:
-                raise EmulatorError(Code.NOT_FOUND, f"box {source.id!r} is destroyed")
+            self._check_exists(source)
             machine = source.machine if source.status == RUNNING else None
             if machine is not None:
                 await machine.freeze()
             try:
-                await self.sandbox.copy(source.id, box.id, box.name)
+                await self.sandbox.copy(source.id, target, hostname)
             finally:
                 if machine is not None:
                     await machine.thaw()
+
+    async def replace_disk(self, box: Box, disk: str) -> None:
+        """Put a copy of a disk in place of a box's own. A box that is on is powered off and boots again."""
+        async with box.lock:
+            self._check_exists(box)
+            with self._transition(box):
+                was_on = box.machine is not None
+                await self._power_off(box)
+                box.status = STOPPED
+                await self.sandbox.delete(box.id)
+                await self.sandbox.copy(disk, box.id, box.name)
+                if was_on:
+                    await self._boot(box)
 
     async def _discard(self, box: Box) -> None:
         """Undo a creation that failed."""
@@ -157,6 +199,7 @@ class Boxes:
         for tell in self.destroyed:
             await tell(box)
         del self._by_id[box.id], self._by_name[box.name]
+        self._records.remove(box.id)
         try:
             await self.sandbox.delete(box.id)
         except (OSError, SandboxError) as error:
@@ -171,42 +214,64 @@ class Boxes:
         await box.console.boot(box.machine, box.name, box.spec.command)
         box.boot_time_ms = max(1, round((time.monotonic() - started) * 1000))
         box.status = RUNNING
+        box.last_used = self.clock()
 
-    # Transitions.
+    # Use.
 
     async def ready(self, box: Box) -> Machine:
-        """The box's machine; wakes a suspended box. FAILED_PRECONDITION when the box is off."""
+        """The box's machine; wakes a box that is suspended or hibernated. FAILED_PRECONDITION when it is off."""
+        box.last_used = self.clock()
         if box.status == RUNNING and box.machine is not None and box.machine.alive:
             return box.machine
         async with box.lock:
             self._notice_death(box)
-            if box.status == SUSPENDED:
-                await self._resume(box)
+            if box.status in FROZEN:
+                await self._thaw(box)
             if box.status != RUNNING or box.machine is None:
                 raise _wrong_state(box, "start it first")
             return box.machine
+
+    @contextlib.contextmanager
+    def in_use(self, box: Box) -> Iterator[None]:
+        """While this lasts, the box is not idle."""
+        box.users += 1
+        try:
+            yield
+        finally:
+            box.users -= 1
+            box.last_used = self.clock()
+            self.changed()
+
+    def hibernate_after(self, box: Box) -> int:
+        """Seconds of idleness after which a box is hibernated; 0 for never."""
+        own = box.spec.auto_hibernate_seconds
+        return self._options.auto_hibernate_seconds if own is None else own
 
     def _notice_death(self, box: Box) -> None:
         if box.machine is not None and not box.machine.alive:
             box.machine = None
             box.status = FAILED
 
+    # Transitions.
+
     async def start(self, box: Box) -> None:
-        """Boot a box that is off; a suspended one is resumed, a running one stays as it is."""
+        """Boot a box that is off; a suspended or hibernated one is woken, a running one stays as it is."""
         async with box.lock:
             self._check_exists(box)
             self._notice_death(box)
-            if box.status == SUSPENDED:
-                await self._resume(box)
+            if box.status in FROZEN:
+                await self._thaw(box)
             elif box.status != RUNNING:
-                await self._boot(box)
+                with self._transition(box):
+                    await self._boot(box)
 
     async def stop(self, box: Box) -> None:
         """Power off. The files stay."""
         async with box.lock:
             self._check_exists(box)
-            await self._power_off(box)
-            box.status = STOPPED
+            with self._transition(box):
+                await self._power_off(box)
+                box.status = STOPPED
 
     async def reboot(self, box: Box) -> None:
         """Power off and boot with the same files."""
@@ -214,8 +279,9 @@ class Boxes:
             self._check_exists(box)
             if box.status == STOPPED:
                 raise _wrong_state(box, "start it instead")
-            await self._power_off(box)
-            await self._boot(box)
+            with self._transition(box):
+                await self._power_off(box)
+                await self._boot(box)
 
     async def _power_off(self, box: Box) -> None:
         if box.machine is not None:
@@ -223,58 +289,88 @@ class Boxes:
             box.machine = None
             box.console.note("powered off")
 
-    async def suspend(self, box: Box) -> int:
-        """Freeze the box's processes; the microseconds it took."""
+    async def freeze(self, box: Box, status: str) -> int:
+        """Suspend or hibernate a box: freeze its processes. Returns the microseconds it took, 0 where it was so."""
         async with box.lock:
             self._check_exists(box)
             self._notice_death(box)
-            if box.status == SUSPENDED:
+            if box.status == status:
                 return 0
-            if box.status != RUNNING or box.machine is None:
-                raise _wrong_state(box, "only a running box can be suspended")
+            frozen = status == HIBERNATED and box.status == SUSPENDED
+            if box.machine is None or not (frozen or box.status == RUNNING):
+                raise _wrong_state(box, f"only a running box can be {status}")
             started = time.monotonic()
-            await box.machine.freeze()
-            box.status = SUSPENDED
-            box.console.note("suspended")
+            if not frozen:
+                await box.machine.freeze()
+            box.status = status
+            box.console.note(status)
+            if status == HIBERNATED:
+                box.hibernated_at = self.clock()
+            self.save(box)
             return max(1, round((time.monotonic() - started) * 1_000_000))
 
+    async def suspend(self, box: Box) -> int:
+        """Suspend a running box; the microseconds it took."""
+        return await self.freeze(box, SUSPENDED)
+
     async def resume(self, box: Box) -> int:
-        """Thaw a suspended box; the microseconds it took, 0 for a box that runs."""
+        """Thaw a suspended or hibernated box; the microseconds it took, 0 for a box that runs."""
         async with box.lock:
             self._check_exists(box)
             self._notice_death(box)
             if box.status == RUNNING:
                 return 0
-            if box.status != SUSPENDED:
+            if box.status not in FROZEN:
                 raise _wrong_state(box, "start it instead")
-            return await self._resume(box)
+            return await self._thaw(box)
 
-    async def _resume(self, box: Box) -> int:
+    async def _thaw(self, box: Box) -> int:
         started = time.monotonic()
         if box.machine is not None:
             await box.machine.thaw()
         box.status = RUNNING
         box.console.note("resumed")
+        box.last_used = self.clock()
+        self.save(box)
         return max(1, round((time.monotonic() - started) * 1_000_000))
 
     async def destroy(self, box: Box) -> None:
         """End the box and remove its files; its name is free at once."""
         async with box.lock:
             self._check_exists(box)
-            await self._power_off(box)
+            with self._transition(box):
+                await self._power_off(box)
+                del self._by_name[box.name]
+                box.status = DESTROYED
+                box.name = f"{box.name}:{box.id}"
+                box.console.close()
+                for tell in self.destroyed:
+                    await tell(box)
+                await self.sandbox.delete(box.id)
+
+    def rename(self, box: Box, name: str) -> None:
+        """Give a box another name. What runs in it sees the new host name after a reboot."""
+        if name != box.name:
+            if not name:
+                raise EmulatorError(Code.INVALID_ARGUMENT, "the new name is empty")
+            self._check_free(name)
             del self._by_name[box.name]
-            box.status = DESTROYED
-            box.name = f"{box.name}:{box.id}"
-            box.console.close()
-            for tell in self.destroyed:
-                await tell(box)
-            await self.sandbox.delete(box.id)
+            box.name = name
+            self._by_name[name] = box
+            self.save(box)
+
+    def change(self, box: Box, **values: object) -> None:
+        """Change fields of a box's spec."""
+        spec = replace(box.spec, **values)  # type: ignore[arg-type]
+        check_spec(spec)
+        box.spec = spec
+        self.save(box)
 
     def share(self, box: Box, shared: bool) -> None:
         """Show the box to its organization, or to its owner alone."""
         if shared and not box.spec.org:
             raise EmulatorError(Code.FAILED_PRECONDITION, f"box {box.name} is personal: there is nobody to share with")
-        box.spec = replace(box.spec, shared=shared)
+        self.change(box, shared=shared)
 
     def _check_exists(self, box: Box) -> None:
         if box.status == DESTROYED:
@@ -286,42 +382,9 @@ class Boxes:
         await asyncio.gather(*(machine.kill() for machine in machines))
 
 
+def _nothing() -> None:
+    """Nobody listens for changes."""
+
+
 def _wrong_state(box: Box, advice: str) -> EmulatorError:
     return EmulatorError(Code.FAILED_PRECONDITION, f"box {box.name} is {box.status}: {advice}")
-
-
-def merge_specs(base: Spec, over: Spec) -> Spec:
-    """A fork's spec: the source's, with what the caller gave in its place."""
-    return Spec(
-        image=over.image or base.image,
-        vcpu=over.vcpu or base.vcpu,
-        memory_bytes=over.memory_bytes or base.memory_bytes,
-        disk_bytes=over.disk_bytes or base.disk_bytes,
-        env={**base.env, **over.env},
-        command=over.command or base.command,
-        restart_policy=over.restart_policy or base.restart_policy,
-        auto_suspend_seconds=(
-            base.auto_suspend_seconds if over.auto_suspend_seconds is None else over.auto_suspend_seconds
-        ),
-        auto_destroy_seconds=over.auto_destroy_seconds or base.auto_destroy_seconds,
-        org=base.org,
-        shared=over.shared,
-    )
-
-
-def check_spec(spec: Spec) -> None:
-    """Refuse sizes above the platform's (RESOURCE_EXHAUSTED) and other bad values (INVALID_ARGUMENT)."""
-    for what, value, most in (
-        ("vCPUs", spec.vcpu, LARGEST_VCPU),
-        ("bytes of memory", spec.memory_bytes, LARGEST_MEMORY),
-        ("bytes of disk", spec.disk_bytes, LARGEST_DISK),
-    ):
-        if value > most:
-            raise EmulatorError(Code.RESOURCE_EXHAUSTED, f"{value} {what} is more than the limit of {most}")
-    if spec.restart_policy not in ("", "always", "never"):
-        raise EmulatorError(
-            Code.INVALID_ARGUMENT, f"restart_policy {spec.restart_policy!r} is neither 'always' nor 'never'"
-        )
-    for name, text in spec.env.items():
-        if not name or "=" in name or "\0" in name + text:
-            raise EmulatorError(Code.INVALID_ARGUMENT, f"{name!r} is no environment variable")

@@ -42,6 +42,8 @@ class Options:
     """The image of a box that names none. Whatever the image, a box shows the host's files."""
     max_boxes: int = 10
     """Boxes at once; beyond it, creation is RESOURCE_EXHAUSTED."""
+    auto_hibernate_seconds: int = 4 * 3600
+    """Seconds of idleness after which a box is hibernated that sets nothing itself; 0 for never."""
     transfer_limit: int = 100 * MIB
     """Largest file of an upload or a unary download, in bytes."""
     token_seconds: int = 3600

@@ -6,8 +6,9 @@ import contextlib
 
 from boxd import messages as pb
 
+from .box import Box
 from .forward import Forwarder
-from .machines import Box, Boxes
+from .machines import Boxes
 from .options import Options
 from .proxies import Proxies
 from .store import Store

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from boxd import messages as pb
 
+from .box import Box
 from .errors import Code, EmulatorError
 from .forward import Refusal
-from .machines import Box, Boxes
+from .machines import Boxes
 from .store import Record, Store, Table
 
 DEFAULT_PORT = 8000

@@ -16,6 +16,7 @@ from .sandbox import open_sandbox
 from .server import make_server
 from .service import Service
 from .store import Store
+from .timers import Timers
 from .tokens import Tokens
 
 _TOKEN_SECONDS = 24 * 3600
@@ -77,7 +78,7 @@ class Emulator:
         store = Store(os.path.join(state, "state.sqlite3"))
         stack.callback(store.close)
         tokens = Tokens(options.api_key, options.user_id)
-        boxes = Boxes(sandbox, options)
+        boxes = Boxes(sandbox, options, store)
         plane = DataPlane(boxes, options, store)
         stack.push_async_callback(plane.close)
         await plane.start()
@@ -85,6 +86,10 @@ class Emulator:
         stack.push_async_callback(service.drain)
         # Before `drain`: commands that ignore SIGTERM then end with their box instead of after their grace.
         stack.push_async_callback(boxes.close)
+        timers = Timers(boxes)
+        stack.push_async_callback(timers.close)
+        await boxes.power_on()
+        timers.start()
         limit = RateLimit(options.exchange_requests, options.exchange_window)
         exchange = Exchange(tokens, options.token_seconds, limit)
         stack.push_async_callback(exchange.close)

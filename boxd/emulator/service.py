@@ -4,18 +4,47 @@ from __future__ import annotations
 
 from .services.base import Context
 from .services.identity import Identity
+from .services.images import DiskImages
 from .services.logs import Logs
-from .services.machines import Machines
 from .services.networking import Networking
 from .services.paths import Paths
+from .services.settings import MachineSettings
 
 __all__ = ["Context", "Service", "snake_case"]
 
-NEWER = frozenset(("CopyPath", "DeletePath", "DownloadFileStream", "ListDir", "Mkdir", "RenamePath"))
+NEWER = frozenset(
+    (
+        "CreateCheckpoint",
+        "CreateSnapshot",
+        "CreateVmFromSnapshot",
+        "DeleteBackup",
+        "DeleteCheckpoint",
+        "DeleteSnapshot",
+        "DownloadFileStream",
+        "ListDir",
+        "Mkdir",
+        "RenamePath",
+        "CopyPath",
+        "DeletePath",
+        "GetSnapshot",
+        "HibernateVm",
+        "ListBackups",
+        "ListCheckpoints",
+        "ListSnapshots",
+        "ResizeVm",
+        "RestoreBackup",
+        "RestoreCheckpoint",
+        "SetDeleteAfter",
+        "SuggestVmName",
+        "TriggerBackup",
+        "UpdateVmLabels",
+        "WakeVm",
+    )
+)
 """RPCs that only a server of generation 2 has."""
 
 
-class Service(Identity, Machines, Paths, Networking, Logs):
+class Service(Identity, DiskImages, MachineSettings, Paths, Networking, Logs):
     """The handlers, named as their RPCs in snake case."""
 
     def implements(self, rpc: str) -> bool:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from boxd.emulator.box import LARGEST_MEMORY, Spec
 from boxd.emulator.errors import Code, EmulatorError
-from boxd.emulator.machines import LARGEST_MEMORY, Boxes, Spec
+from boxd.emulator.machines import Boxes
 from boxd.emulator.names import check_name, make_name
 from boxd.emulator.options import Options
 from tests.emulator.support import asynchronous, read, run, sandbox_of, until, write

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ..errors import Code, EmulatorError
+from ..images import Images
 from ..machines import Boxes
 from ..options import Options
 from ..plane import DataPlane
@@ -38,6 +39,8 @@ class Handlers:
         self._store = store
         self._tokens = tokens
         self._plane = plane
+        self._images = Images(boxes, store)
+        boxes.destroyed.append(self._images.forget_box)
         self._background: set[asyncio.Task[Any]] = set()
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

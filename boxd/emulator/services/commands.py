@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
@@ -21,7 +22,14 @@ class Commands(Handlers):
         return await self._boxes.ready(self._boxes.existing(key))
 
     def exec(self, requests: AsyncIterator[pb.ExecChunk], context: Context) -> ExecSession:
-        return ExecSession(requests, self._machine, self.run_in_background, self._options.kill_grace)
+        use = contextlib.ExitStack()
+
+        async def open_machine(key: str) -> Machine:
+            box = self._boxes.existing(key)
+            use.enter_context(self._boxes.in_use(box))
+            return await self._boxes.ready(box)
+
+        return ExecSession(requests, open_machine, self.run_in_background, self._options.kill_grace, use.close)
 
     async def upload_file(self, request: pb.UploadFileRequest, context: Context) -> pb.UploadFileResponse:
         limit = self._options.transfer_limit

@@ -7,14 +7,14 @@ from typing import Any
 
 from boxd import messages as pb
 
+from ..box import HIBERNATED, Box, Spec
 from ..errors import Code, EmulatorError
-from ..machines import Box, Spec
 from ..options import GIB
 from .base import Context, Handlers
 
-_DEFAULT_VCPU = 2
-_DEFAULT_MEMORY = 8 * GIB
-_DEFAULT_DISK = 100 * GIB
+DEFAULT_VCPU = 2
+DEFAULT_MEMORY = 8 * GIB
+DEFAULT_DISK = 100 * GIB
 _ADDRESS = "127.0.0.1"
 
 
@@ -23,14 +23,19 @@ class Machines(Handlers):
 
     async def create_vm(self, request: pb.CreateVmRequest, context: Context) -> pb.CreateVmResponse:
         spec = replace(
-            _spec(request.config, request.env),
+            spec_from(request.config, request.env),
             image=request.image_ref,
             command=tuple(request.cmd),
             restart_policy=request.restart_policy,
             org=self._org(request.org),
             shared=request.shared,
+            labels={**request.labels},
+            networks=tuple(request.networks),
         )
-        box = await self._whole(self._create(request, spec))
+        box = await self._whole(self._create(request.name, spec, request.config))
+        return self._made(box)
+
+    def _made(self, box: Box) -> pb.CreateVmResponse:
         return pb.CreateVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -43,7 +48,8 @@ class Machines(Handlers):
 
     async def fork_vm(self, request: pb.ForkVmRequest, context: Context) -> pb.ForkVmResponse:
         source = self._boxes.existing(request.source_vm_id)
-        box = await self._whole(self._fork(source, request))
+        spec = replace(spec_from(request.config, ()), labels={**request.labels}, networks=tuple(request.networks))
+        box = await self._whole(self._fork(source, request, spec))
         return pb.ForkVmResponse(
             vm_id=box.id,
             name=box.name,
@@ -55,17 +61,18 @@ class Machines(Handlers):
             boot_time_ms=box.boot_time_ms,
         )
 
-    async def _create(self, request: pb.CreateVmRequest, spec: Spec) -> Box:
-        box = await self._boxes.create(request.name, spec)
+    async def _create(self, name: str, spec: Spec, config: pb.VmConfig | None, disk: str = "") -> Box:
+        """Make a box, of a copy of `disk` if that is given, with what leads into it."""
+        box = await self._boxes.create(name, spec, disk)
         try:
-            await self._plane.set_up(box, request.config)
+            await self._plane.set_up(box, config)
         except EmulatorError:
             await self._boxes.destroy(box)
             raise
         return box
 
-    async def _fork(self, source: Box, request: pb.ForkVmRequest) -> Box:
-        box = await self._boxes.fork(source, request.name, _spec(request.config, ()), request.shared)
+    async def _fork(self, source: Box, request: pb.ForkVmRequest, spec: Spec) -> Box:
+        box = await self._boxes.fork(source, request.name, spec, request.shared)
         try:
             await self._plane.copy(source, box, request.config)
         except EmulatorError:
@@ -78,28 +85,52 @@ class Machines(Handlers):
 
     async def list_vms(self, request: pb.ListVmsRequest, context: Context) -> pb.ListVmsResponse:
         org = self._org(request.org)
-        boxes = [box for box in self._boxes.all() if request.all_contexts or box.spec.org == org]
+        wanted = dict(selector.partition("=")[::2] for selector in request.label_selector)
+        boxes = [
+            box
+            for box in self._boxes.all()
+            if (request.all_contexts or box.spec.org == org) and wanted.items() <= box.spec.labels.items()
+        ]
         return pb.ListVmsResponse(vms=[self._details(box) for box in boxes])
 
     def _details(self, box: Box) -> pb.GetVmResponse:
         spec = box.spec
-        return pb.GetVmResponse(
+        details = pb.GetVmResponse(
             vm_id=box.id,
             name=box.name,
             image_ref=self._image(box),
             public_ip=_ADDRESS,
             status=box.status,
             restart_policy=spec.restart_policy or "always",
-            disk_bytes=spec.disk_bytes or _DEFAULT_DISK,
+            disk_bytes=spec.disk_bytes or DEFAULT_DISK,
             auto_suspend_timeout_secs=spec.auto_suspend_seconds or 0,
             org=spec.org,
             access_domain=self._url(box),
-            vcpu=spec.vcpu or _DEFAULT_VCPU,
-            memory_bytes=spec.memory_bytes or _DEFAULT_MEMORY,
-            created_at=int(box.created_at),
-            auto_destroy_timeout_secs=spec.auto_destroy_seconds,
-            boot_time_ms=box.boot_time_ms,
         )
+        if self._options.generation >= 2:
+            self._newer_details(box, details)
+        return details
+
+    def _newer_details(self, box: Box, details: pb.GetVmResponse) -> None:
+        """Fill in what an older server does not tell."""
+        spec = box.spec
+        details.auto_hibernate_timeout_secs = self._boxes.hibernate_after(box)
+        details.vcpu = spec.vcpu or DEFAULT_VCPU
+        details.memory_bytes = spec.memory_bytes or DEFAULT_MEMORY
+        details.created_at = int(box.created_at)
+        details.hibernated_at_ms = int(box.hibernated_at * 1000) if box.status == HIBERNATED else 0
+        details.auto_destroy_timeout_secs = spec.auto_destroy_seconds
+        details.boot_time_ms = box.boot_time_ms
+        details.last_connected_ms = int(box.last_used * 1000)
+        kind, name, version, source_id = spec.source
+        if kind:
+            details.source_info = pb.VmSource(kind=kind, name=name, version=version, id=source_id)
+        details.networks = [*spec.networks]
+        details.egress_allow = [*spec.egress_allow]
+        details.delete_at_ms = int(spec.delete_at * 1000)
+        details.delete_after_cron = spec.delete_cron
+        details.labels = {**spec.labels}
+        details.created_by = details.created_by_name = self._options.user_id
 
     def _url(self, box: Box) -> str:
         return self._plane.proxies.host(box)
@@ -131,6 +162,14 @@ class Machines(Handlers):
     async def resume_vm(self, request: pb.ResumeVmRequest, context: Context) -> pb.ResumeVmResponse:
         return pb.ResumeVmResponse(resume_us=await self._whole(self._boxes.resume(self._boxes.existing(request.vm_id))))
 
+    async def hibernate_vm(self, request: pb.HibernateVmRequest, context: Context) -> pb.HibernateVmResponse:
+        await self._whole(self._boxes.freeze(self._boxes.existing(request.vm_id), HIBERNATED))
+        return pb.HibernateVmResponse()
+
+    async def wake_vm(self, request: pb.WakeVmRequest, context: Context) -> pb.WakeVmResponse:
+        await self._whole(self._boxes.resume(self._boxes.existing(request.vm_id)))
+        return pb.WakeVmResponse()
+
     async def share_vm(self, request: pb.ShareVmRequest, context: Context) -> pb.ShareVmResponse:
         self._boxes.share(self._boxes.existing(request.vm_id), True)
         return pb.ShareVmResponse()
@@ -140,7 +179,7 @@ class Machines(Handlers):
         return pb.UnshareVmResponse()
 
 
-def _spec(config: pb.VmConfig | None, env: Any) -> Spec:
+def spec_from(config: pb.VmConfig | None, env: Any) -> Spec:
     variables = {item.key: item.value for item in env}
     if config is None:
         return Spec(env=variables)

@@ -1,0 +1,79 @@
+"""What an emulator with a state directory still knows when it has been killed and is started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import boxd
+from boxd.emulator.store import Store, StoreError
+
+PROGRAM = """
+import asyncio, dataclasses, json, sys
+from boxd.emulator import Emulator, Options
+
+async def main():
+    options = Options(state=sys.argv[1], api_key="bxd_test")
+    async with Emulator(options) as local:
+        print(json.dumps({"api_url": local.api_url, "token": local.token}), flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def emulator(state: Path, *, kill: bool) -> Iterator[boxd.Compute]:
+    """An emulator in a process of its own, which ends by SIGKILL with `kill`."""
+    command = [sys.executable, "-c", PROGRAM, str(state)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None  # noqa: PT018
+        try:
+            with boxd.Compute(**json.loads(process.stdout.readline())) as client:
+                yield client
+        finally:
+            if kill:
+                os.kill(process.pid, signal.SIGKILL)
+            process.stdin.close()
+            process.wait(20)
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_boxes_files_and_snapshots_are_still_there(tmp_path: Path, kill: bool) -> None:
+    with emulator(tmp_path, kill=kill) as c:
+        box = c.box.create("kept", labels={"a": "b"})
+        box.write_file(b"content", "file")
+        off = c.box.create("off", config=boxd.BoxConfig(restart_policy="never"))
+        gone = c.box.create("gone")
+        gone.destroy()
+        c.snapshot.create(box, "base")
+        box.checkpoints.create("first")
+    with emulator(tmp_path, kill=False) as c:
+        again = c.box.get("kept")
+        assert (again.id, again.status, again.labels) == (box.id, "running", {"a": "b"})
+        assert again.read_file("file") == b"content"
+        assert c.box.get("off").status == "stopped"
+        assert (c.box.get(gone.id).status, c.box.get(gone.id).name) == ("destroyed", f"gone:{gone.id}")
+        assert [one.name for one in c.box.list()] == ["kept", "off"]
+        copy = c.box.create(from_snapshot="base")
+        assert copy.read_file("file") == b"content"
+        again.write_file(b"new", "file")
+        again.checkpoints.restore("first")
+        assert again.read_file("file") == b"content"
+        for one in (again, copy, off):
+            one.destroy() if one is not off else c.box.get("off").destroy()
+
+
+def test_a_file_that_is_no_store(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    path.write_bytes(b"this is not SQLite" * 100)
+    with pytest.raises(StoreError, match="cannot be used"):
+        Store(str(path))
