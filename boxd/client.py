@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from boxd.resources.templates import TemplateService
     from boxd.resources.tokens import TokenService
     from boxd.resources.variables import EnvService, SecretService
+    from boxd.transport import Stats
     from boxd.types import ConfigResult, WhoamiResult
 
 
@@ -58,6 +59,8 @@ class Compute:
           for TLS; a bare `host:port` is TLS, except `localhost` and `127.*`.
         - `exchange_url` (`BOXD_EXCHANGE_URL`, else `https://boxd.sh/api/v1/auth/token`): where keys are exchanged.
         - `org` (`BOXD_ORG`, else personal): the organization that calls are about when they name none.
+
+        `BOXD_TRACE` names a file for a record of all traffic, without its contents: see docs/troubleshooting.md.
 
         Raises `AuthenticationError` without any credential, `ValueError` for a malformed URL.
         """
@@ -185,6 +188,11 @@ class Compute:
 
         request = LinkSshKeyRequest(pubkey=public_key, device_id=device_id, label=label)
         await self._session.unary(methods.LinkSshKey, request)
+
+    def stats(self) -> Stats:
+        """What this client has done so far, and what is open now: connections, streams, bytes, calls, repetitions. May
+        be called at any time and from any thread; it costs no call."""
+        return self._session.stats()
 
     async def close(self) -> None:
         """End the calls under way and close the connections, in about a second at most. Idempotent; a call after it

@@ -150,6 +150,8 @@ class Settings:
     """A long-lived key."""
     token: Secret | None = None
     """A token that is sent as it is."""
+    trace: str | None = None
+    """A file for a record of what is sent and received, without bodies and secrets."""
 
     @classmethod
     def resolve(
@@ -194,6 +196,7 @@ class Settings:
             endpoint=parse_api_url(lookup(api_url, "BOXD_API_URL", DEFAULT_API_URL)),
             exchange_url=check_exchange_url(lookup(exchange_url, "BOXD_EXCHANGE_URL", DEFAULT_EXCHANGE_URL)),
             org=lookup(org, "BOXD_ORG", ""),
+            trace=environment.get("BOXD_TRACE") or None,
             **credentials,
         )
 

@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_names": set(),
     "_portal": set(),
     "_blocking": {"_portal"},
-    "blocking": {"_blocking", "client", "resources", *VALUES},
+    "blocking": {"_blocking", "client", "resources", "transport", *VALUES},
     "aio": {"client", "resources", "_names", *VALUES},
     "emulator": {"transport", "messages", "methods", *VALUES},
     "": {"aio", "blocking", "_names", *VALUES},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from boxd.blocking.templates import TemplateService
     from boxd.blocking.tokens import TokenService
     from boxd.blocking.variables import EnvService, SecretService
+    from boxd.transport import Stats
     from boxd.types import ConfigResult, WhoamiResult
     from types import TracebackType
 
@@ -58,6 +59,8 @@ class Compute(Blocking["_aio.Compute"]):
           for TLS; a bare `host:port` is TLS, except `localhost` and `127.*`.
         - `exchange_url` (`BOXD_EXCHANGE_URL`, else `https://boxd.sh/api/v1/auth/token`): where keys are exchanged.
         - `org` (`BOXD_ORG`, else personal): the organization that calls are about when they name none.
+
+        `BOXD_TRACE` names a file for a record of all traffic, without its contents: see docs/troubleshooting.md.
 
         Raises `AuthenticationError` without any credential, `ValueError` for a malformed URL.
         """
@@ -161,6 +164,12 @@ class Compute(Blocking["_aio.Compute"]):
         RPC: LinkSshKey.
         """
         run(self._async.link_ssh_key(public_key, label, device_id))
+
+    def stats(self) -> Stats:
+        """What this client has done so far, and what is open now: connections, streams, bytes, calls, repetitions. May
+        be called at any time and from any thread; it costs no call.
+        """
+        return self._async.stats()
 
     def close(self) -> None:
         """End the calls under way and close the connections, in about a second at most. Idempotent; a call after it

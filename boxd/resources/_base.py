@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from boxd._version import __version__
 from boxd.config import Settings
 from boxd.errors import BoxdError, from_rpc
-from boxd.transport import Channel, RpcError, StatusCode, Target
+from boxd.transport import Channel, RpcError, Stats, StatusCode, Target
 from boxd.update_notice import LATEST_HEADER, VERSION_HEADER, note_latest
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class Session:
         """Names of the RPCs that the server has turned out not to know."""
         self.closed = False
         self._channel: Channel | None = None
+        # Kept beyond the end, for its counts.
+        self._counted: Channel | None = None
 
     def scope(self, org: str | None) -> str:
         """The organization a call is about: the one it names, else the client's."""
@@ -83,6 +85,10 @@ class Session:
         call = self._open().call(method, timeout=timeout, bulk=bulk)
         return Stream(call, method.name, lambda error: self._may_renew(error, header))
 
+    def stats(self) -> Stats:
+        """What the client has done so far, and what is open now."""
+        return Stats() if self._counted is None else self._counted.stats()
+
     async def aclose(self) -> None:
         """End the calls under way and close the connections. Idempotent."""
         self.closed = True
@@ -98,12 +104,13 @@ class Session:
             raise BoxdError("this client is closed: make a new Compute")
         if self._channel is None:
             endpoint = self.settings.endpoint
-            self._channel = Channel(
+            self._channel = self._counted = Channel(
                 Target(endpoint.scheme, endpoint.host, endpoint.port),
                 metadata=((VERSION_HEADER, __version__),),
                 credentials=self.credentials,
                 max_receive_bytes=_MAX_MESSAGE,
                 observe=(LATEST_HEADER, note_latest),
+                trace=self.settings.trace,
             )
         return self._channel
 

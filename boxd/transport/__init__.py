@@ -26,6 +26,7 @@ from boxd.transport.errors import (
 from boxd.transport.metadata import Metadata
 from boxd.transport.method import Kind, Method
 from boxd.transport.options import ConnectionOptions, RetryPolicy
+from boxd.transport.stats import Stats
 from boxd.transport.status import StatusCode
 from boxd.transport.target import Target
 
@@ -51,6 +52,7 @@ __all__ = [
     "ProtocolViolation",
     "RetryPolicy",
     "RpcError",
+    "Stats",
     "StatusCode",
     "StreamRefused",
     "StreamReset",

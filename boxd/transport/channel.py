@@ -22,6 +22,7 @@ from boxd.transport.exchange import Exchange
 from boxd.transport.forks import on_fork
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
+from boxd.transport.journal import Journal
 from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
 from boxd.transport.method import Method
 from boxd.transport.options import ConnectionOptions
@@ -29,6 +30,7 @@ from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, 
 from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import Retries, RetryBudget
 from boxd.transport.runtime import Runtime
+from boxd.transport.stats import Stats
 from boxd.transport.target import Target
 
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Channel:
         http_version: str = "2",
         transport: httpx.AsyncBaseTransport | None = None,
         use_get: bool = False,
+        trace: str | None = None,
     ) -> None:
         """`metadata` goes with every call. `connection_options` say how connections live, `dial_options` how they are
         made, `engine_options` what they announce in HTTP/2. `max_receive_bytes` limits a received message, uncompressed
@@ -98,6 +101,9 @@ class Channel:
         channel's own connections, and is closed with it; gRPC needs one that gives a response's trailers in its
         extensions, as `HTTP2Transport` does. `use_get` sends Connect's unary calls of methods without side effects as
         GET.
+
+        `trace` names a file to which a record of every HTTP/2 frame is added, a line of JSON each, without bodies and
+        secrets.
 
         Raises `ValueError` for other values."""
         self.target = target
@@ -121,6 +127,8 @@ class Channel:
         self._backoff = Backoff(self.options)
         self.budget = RetryBudget(self.options.retry)
         self._pauses: set[anyio.CancelScope] = set()
+        self._journal = Journal(str(target), trace)
+        self._counters = self._journal.counters
         self._pool = self._make_pool(self._engine_options)
         self._bulk_pool: Connector | None = None
 
@@ -137,6 +145,7 @@ class Channel:
         """Make a unary call. `timeout` is in seconds and covers everything: credentials, connecting, waiting for a
         free stream, and the answer. See `call` for the rest. Raises `RpcError` for every status but OK."""
         deadline = None if timeout is None else Deadline(timeout)
+        self._counters.calls += 1
         retries: Retries | None = None
         attempts = 0
         while True:
@@ -175,7 +184,17 @@ class Channel:
         many attempts to connect as it takes, within its time. `bulk` is for calls that move much data: they
         have connections of their own, with larger windows, so that they do not delay other calls."""
         deadline = None if timeout is None else Deadline(timeout)
+        self._counters.calls += 1
         return Call(Exchange(self, method, deadline, metadata, patient=wait_for_ready, bulk=bulk))
+
+    def stats(self) -> Stats:
+        """What was done so far, and what is open now. Over HTTP/1.1 the connections are httpx's: of those, only the
+        ones in use are known, and bytes are not counted."""
+        pools = self._pools()
+        return self._counters.stats(
+            connections_open=sum(pool.connections for pool in pools),
+            streams_open=sum(pool.open_streams for pool in pools),
+        )
 
     async def aclose(self) -> None:
         """Cancel what runs and close every connection, in about a second at most. Idempotent."""
@@ -237,7 +256,7 @@ class Channel:
 
     def retries(self, method: Method[Any, Any]) -> Retries:
         """What decides whether a call of a method is made again."""
-        return Retries(self.options.retry, self.budget, method.idempotent)
+        return Retries(self.options.retry, self.budget, method.idempotent, self._counters)
 
     async def pause(self, seconds: float) -> None:
         """Wait between two attempts; the end of the channel ends it."""
@@ -260,7 +279,9 @@ class Channel:
     # -- inside
 
     def _make_pool(self, engine: EngineOptions) -> Connector:
-        pool = make_connector(self._http, self.target, self._dial_options, engine, self.options, self._backoff)
+        pool = make_connector(
+            self._http, self.target, self._dial_options, engine, self.options, self._backoff, self._journal
+        )
         on_fork(weakref.WeakMethod(pool.forget))
         return pool
 

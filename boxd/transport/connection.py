@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from time import monotonic
 from typing import Protocol
@@ -12,6 +13,7 @@ from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.engine import ClientEngine
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
+from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.watch import Watch
@@ -28,6 +30,8 @@ WRITE_SIZE = 1 << 18
 #: With more streams than these, what several of them have to say goes out in one write; with fewer, each writes at once
 #: and saves a turn of the event loop: a sixth of the time of a call.
 DIRECT_STREAMS = 4
+#: Connections are told apart by number in the log, for the whole process.
+_numbers = itertools.count(1)
 
 
 class Owner(Protocol):
@@ -50,11 +54,15 @@ class Connection:
         engine: EngineOptions,
         options: ConnectionOptions,
         owner: Owner,
+        journal: Journal,
     ) -> None:
         self._runtime = runtime
-        self._wire = wire
         self._owner = owner
+        self._number = next(_numbers)
+        self._journal = journal
+        self._counters = journal.counters
         self.engine = ClientEngine(self, engine)
+        self._wire = journal.begin(self._number, wire, self.engine)
         #: Set while the writer waits for something to write.
         self._writer: Signal | None = None
         # While bytes are parsed or taken, a flush is only noted.
@@ -93,6 +101,7 @@ class Connection:
     def open(self, headers: Headers, events: StreamEvents) -> Stream:
         """Start a stream; follow with `flush` when its first data is queued too."""
         self._watch.opening()
+        self._counters.streams_opened += 1
         return self.engine.open(headers, events)
 
     def flush(self) -> None:
@@ -115,6 +124,7 @@ class Connection:
             self._busy = False
         if not data:
             return False
+        self._counters.bytes_sent += len(data)
         wire.send_now(data)
         return not engine.outbound.pending and not self.finished
 
@@ -130,6 +140,11 @@ class Connection:
             self._limit_closing()
             self.flush()
 
+    def ping(self, payload: bytes) -> None:
+        """Ask the server for a sign of life."""
+        self._counters.pings += 1
+        self.engine.ping(payload)
+
     async def wait_closed(self) -> None:
         """Wait until the socket is closed, which `close` brings about within `CLOSE_TIMEOUT`."""
         await self._closed.wait()
@@ -144,6 +159,7 @@ class Connection:
             self.flush()
 
     def on_goaway(self) -> None:
+        self._counters.goaways += 1
         if self.engine.goaway_code == ErrorCode.ENHANCE_YOUR_CALM and self.engine.goaway_debug == TOO_MANY_PINGS:
             if not self._scolded:
                 self._scolded = True
@@ -172,10 +188,12 @@ class Connection:
             self._watch.stop()
             if self._close_timer is not None:
                 self._close_timer.cancel()
+            failure = self.engine.failure
             self.engine.lost("the connection was dropped")
             with anyio.CancelScope(shield=True):
                 await self._wire.aclose()
             self._closed.set()
+            self._journal.end(self._number, failure)
             self._owner.changed(self)
 
     async def _read(self) -> None:
@@ -192,6 +210,7 @@ class Connection:
         """Bytes came. False: no more are wanted."""
         engine = self.engine
         self._watch.last_read = monotonic()
+        self._counters.bytes_received += len(data)
         self._busy = True
         try:
             engine.receive(data)
@@ -208,6 +227,7 @@ class Connection:
             while True:
                 data = engine.take(WRITE_SIZE)
                 if data or wire.wants_write:
+                    self._counters.bytes_sent += len(data)
                     await wire.send(data)
                 elif engine.failure is not None or self.finished:
                     return
@@ -231,4 +251,4 @@ class Connection:
 
     def __repr__(self) -> str:
         state = "closed" if self.engine.failure else "open" if self.usable else "draining"
-        return f"<Connection {state} streams={self.engine.open_streams}>"
+        return f"<Connection {self._number} to {self._journal.peer} {state} streams={self.engine.open_streams}>"

@@ -12,6 +12,7 @@ from boxd.transport.dial import HTTP2_ONLY, dial
 from boxd.transport.dial_options import DialOptions
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, StreamEvents
+from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Runtime
@@ -82,6 +83,10 @@ class Connector(Protocol):
         """How many there are now."""
 
     @property
+    def open_streams(self) -> int:
+        """How many streams run now."""
+
+    @property
     def bound_here(self) -> bool:
         """True on the event loop they live on."""
 
@@ -106,6 +111,7 @@ def make_connector(
     engine: EngineOptions,
     options: ConnectionOptions,
     backoff: Backoff,
+    journal: Journal,
 ) -> Connector:
     """Connections that speak a version of HTTP: `2`, `1.1`, or `auto` for HTTP/2 unless a TLS server chooses HTTP/1.1;
     or that belong to a transport of httpx."""
@@ -113,12 +119,12 @@ def make_connector(
     def http1() -> Connector:
         from boxd.transport.http1 import Http1Connector
 
-        return Http1Connector(target, dialing, engine.stream_window)
+        return Http1Connector(target, dialing, engine.stream_window, journal)
 
     def http2(alpn: Sequence[str]) -> Connector:
         silence = options.keepalive_timeout
         named = replace(engine, peer=f"the server at {target}")
-        return Pool(lambda: dial(target, dialing, silence, alpn), named, options, backoff)
+        return Pool(lambda: dial(target, dialing, silence, alpn), named, options, backoff, journal)
 
     dialing.proxy_for(target)  # Raises for one that cannot be used.
     if http == "auto" and target.scheme == "https":
@@ -133,4 +139,4 @@ def make_connector(
         raise ValueError(f"http_version {http!r}: use '2', '1.1' or 'auto'")
     from boxd.transport.http1 import Http1Connector
 
-    return Http1Connector(target, dialing, engine.stream_window, http)
+    return Http1Connector(target, dialing, engine.stream_window, journal, http)

@@ -34,6 +34,11 @@ class Fallback:
         return self._chosen.connections
 
     @property
+    def open_streams(self) -> int:
+        """How many streams run now."""
+        return self._chosen.open_streams
+
+    @property
     def bound_here(self) -> bool:
         """True on the event loop they live on."""
         return self._chosen.bound_here

@@ -22,6 +22,7 @@ from boxd.transport.http1_transport import HTTP11Transport
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.stream import Headers, StreamEvents
+from boxd.transport.journal import Journal
 from boxd.transport.runtime import Runtime, Signal
 from boxd.transport.target import Target
 
@@ -35,7 +36,12 @@ class Http1Connector(LoopBound):
     max_header_list_size: int | None = None
 
     def __init__(
-        self, target: Target, options: DialOptions, window: int, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        target: Target,
+        options: DialOptions,
+        window: int,
+        journal: Journal,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         """`window` is how many bytes of a response may wait to be read. A `transport` given is used, and closed with
         the rest, in place of one for HTTP/1.1."""
@@ -44,6 +50,7 @@ class Http1Connector(LoopBound):
         self._target = target
         self._options = options
         self._window = window
+        self._counters = journal.counters
         self._transport: httpx.AsyncBaseTransport | None = None
         self._streams: set[Http1Stream] = set()
 
@@ -51,6 +58,9 @@ class Http1Connector(LoopBound):
     def connections(self) -> int:
         """How many are in use."""
         return len(self._streams)
+
+    #: A connection carries one at a time.
+    open_streams = connections
 
     def forget(self) -> None:
         """See `LoopBound.forget`."""
@@ -75,6 +85,7 @@ class Http1Connector(LoopBound):
             self._transport = self._given or HTTP11Transport(self._target, self._options)
         stream = Http1Stream(runtime, headers, events, self._window)
         self._streams.add(stream)
+        self._counters.streams_opened += 1
         transport = self._transport
         timeouts = {"connect": self._options.connect_timeout}
 

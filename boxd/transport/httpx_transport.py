@@ -22,9 +22,11 @@ from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream
+from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Handle, Runtime, Signal
+from boxd.transport.stats import Stats
 from boxd.transport.target import Target
 
 if TYPE_CHECKING:
@@ -51,10 +53,13 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
         ssl_context: ssl.SSLContext | None = None,
         engine_options: EngineOptions | None = None,
         connection_options: ConnectionOptions | None = None,
+        trace: str | None = None,
     ) -> None:
         """`ssl_context` is used for `https://` and must offer `h2` by ALPN; by default the system's certificate
         authorities are trusted. `connection_options` say how connections live; nothing is sent twice here, so that
-        their `retry` has no meaning."""
+        their `retry` has no meaning. `trace` names a file to which a record of every HTTP/2 frame is added, a line of
+        JSON each, without bodies and secrets."""
+        self._trace = trace
         self._dial_options = DialOptions(ssl_context=ssl_context)
         self._engine_options = engine_options or EngineOptions()
         self._options = connection_options or ConnectionOptions()
@@ -86,8 +91,16 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
                 lambda: dial(target, self._dial_options, self._options.keepalive_timeout),
                 self._engine_options,
                 self._options,
+                journal=Journal(str(target), self._trace),
             )
         return pool
+
+    def stats(self) -> Stats:
+        """What was done so far, and what is open now."""
+        totals = Stats()
+        for pool in self._pools.values():
+            totals += pool.journal.counters.stats(connections_open=pool.connections, streams_open=pool.open_streams)
+        return totals
 
     async def aclose(self) -> None:
         """Close all connections; open responses fail. Idempotent."""

@@ -18,6 +18,7 @@ from boxd.transport.failures import error_from_failure
 from boxd.transport.home import LoopBound
 from boxd.transport.http2.errors import StreamFailure
 from boxd.transport.http2.options import EngineOptions
+from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.status import StatusCode
@@ -48,12 +49,14 @@ class Pool(LoopBound):
         engine: EngineOptions,
         options: ConnectionOptions | None = None,
         backoff: Backoff | None = None,
+        journal: Journal | None = None,
     ) -> None:
-        """`backoff` is given where pools share it, because their server is the same."""
+        """`backoff` and `journal` are given where pools share them, because their server is the same."""
         super().__init__()
         self._dial = dial
         self._engine = engine
         self._options = options or ConnectionOptions()
+        self.journal = journal or Journal()
         self._connections: list[Connection] = []
         self._waiters: deque[_Waiter] = deque()
         self._dialing: Handle | None = None
@@ -66,6 +69,11 @@ class Pool(LoopBound):
     def connections(self) -> int:
         """How many connections there are now, draining ones included."""
         return len(self._connections)
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams run now."""
+        return sum(connection.engine.open_streams for connection in self._connections)
 
     def forget(self) -> None:
         """Drop the loop and every connection without touching a socket: the loop is over, or this is a child process
@@ -218,7 +226,7 @@ class Pool(LoopBound):
         if self._closed or runtime is None or runtime is not self._runtime:
             await wire.aclose()
             return
-        connection = Connection(runtime, wire, self._engine, self._options, self)
+        connection = Connection(runtime, wire, self._engine, self._options, self, self.journal)
         self._connections.append(connection)
         self._unproven.add(connection)
         self._wake()
@@ -228,10 +236,9 @@ class Pool(LoopBound):
         error = exc if isinstance(exc, RpcError) else ConnectFailed(f"cannot connect: {exc}", unprocessed=True)
         if error is not exc:  # A host name that is none, for example, is found out only here.
             error.__cause__ = exc
+        self.journal.not_connected(error)
         self._backoff.failed(error)
-        if self._usable():
-            logger.info("no further connection: %s", error)
-        else:
+        if not self._usable():
             # A server of another protocol will not become one of HTTP/2.
             self._fail_waiters(error, impatient_only=not isinstance(error, NotHttp2))
         self._grow()

@@ -8,6 +8,7 @@ import random
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import ConnectFailed, ConnectionLost, RpcError, StreamRefused
 from boxd.transport.options import RetryPolicy
+from boxd.transport.stats import Counters
 from boxd.transport.status import StatusCode
 
 #: How often a call is sent again that the server did not see.
@@ -50,12 +51,13 @@ class RetryBudget:
 class Retries:
     """Whether, and when, one call is made again. Made when it first fails."""
 
-    __slots__ = ("_budget", "_idempotent", "_policy", "_transparent", "attempts")
+    __slots__ = ("_budget", "_counters", "_idempotent", "_policy", "_transparent", "attempts")
 
-    def __init__(self, policy: RetryPolicy, budget: RetryBudget, idempotent: bool) -> None:
+    def __init__(self, policy: RetryPolicy, budget: RetryBudget, idempotent: bool, counters: Counters) -> None:
         self._policy = policy
         self._budget = budget
         self._idempotent = idempotent
+        self._counters = counters
         self._transparent = 0
         #: Attempts that failed and that the server may have seen.
         self.attempts = 0
@@ -66,12 +68,14 @@ class Retries:
         self._transparent += 1
         delay = retry_delay(error, self._transparent)
         if delay is not None:
+            self._counters.transparent_retries += 1
             return delay if deadline is None else min(delay, max(deadline.remaining(), 0))
         if committed or not self._idempotent or error.code is not StatusCode.UNAVAILABLE:
             return None
         delay = self._by_policy(error, reconnect)
         if delay is None or (deadline is not None and delay >= deadline.remaining()):
             return None
+        self._counters.policy_retries += 1
         return delay
 
     def _by_policy(self, error: RpcError, reconnect: float) -> float | None:

@@ -24,6 +24,9 @@ class Watched(Protocol):
 
     engine: ClientEngine
 
+    def ping(self, payload: bytes) -> None:
+        """Queue a PING."""
+
     def flush(self) -> None:
         """Have what was queued written."""
 
@@ -99,7 +102,7 @@ class Watch:
     def _ping(self, now: float) -> None:
         self._pinged = now
         self._read_before_ping = self.last_read
-        self._connection.engine.ping(PAYLOAD)
+        self._connection.ping(PAYLOAD)
 
     def _reschedule(self) -> None:
         self.stop()

@@ -24,6 +24,7 @@ from boxd.transport import (
 )
 from boxd.transport.http2.stream import Headers
 from boxd.transport.retry import PUSHBACK, Retries, RetryBudget
+from boxd.transport.stats import Counters
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import FaultServer, Peer
@@ -44,7 +45,7 @@ def lost(**options: Any) -> ConnectionLost:
 
 def retries(*, idempotent: bool = True, **policy: Any) -> Retries:
     made = RetryPolicy(**policy)
-    return Retries(made, RetryBudget(made), idempotent)
+    return Retries(made, RetryBudget(made), idempotent, Counters())
 
 
 def test_r56_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,9 @@ class Bench:
         self.timers.append(Timer(self.now + delay, callback))
         return self.timers[-1]
 
+    def ping(self, payload: bytes) -> None:
+        self.engine.ping(payload)
+
     def flush(self) -> None:
         """The engine's bytes are taken by `taken`."""
 

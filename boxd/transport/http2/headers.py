@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TypeVar
 
 import hpack
@@ -10,6 +11,7 @@ from hpack.exceptions import OversizedHeaderListError
 
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.errors import ConnectionFault, HeaderListFault, StreamFault
+from boxd.transport.http2.secret import is_secret
 from boxd.transport.http2.stream import Headers
 
 #: More pieces than this in one header block is an attack, not a response.
@@ -24,9 +26,9 @@ _CONNECTION_HEADERS = frozenset((b"connection", b"keep-alive", b"proxy-connectio
 # Names seen and found good. A server uses few of them, so that the check is one look-up; bounded all the same.
 _KNOWN_NAMES: set[bytes] = set()
 _KNOWN_NAMES_LIMIT = 512
-#: Fields whose values are secret, by name; what a literal that is never indexed begins with for them: their number in
-#: the static table with a 4-bit prefix (RFC 7541 section 6.2.3 and appendix A).
-_SECRET = {b"authorization": b"\x1f\x08", b"cookie": b"\x1f\x11", b"proxy-authorization": b"\x1f\x22"}
+#: What a literal that is never indexed begins with for a name of the static table: its number there, with a 4-bit
+#: prefix (RFC 7541 section 6.2.3 and appendix A).
+_STATIC = {b"authorization": b"\x1f\x08", b"cookie": b"\x1f\x11", b"proxy-authorization": b"\x1f\x22"}
 
 #: Blocks that a cache keeps; calls to one server need a handful.
 _CACHE_LIMIT = 128
@@ -43,14 +45,15 @@ class HeaderEncoder:
         self._blocks: dict[tuple[tuple[bytes, bytes], ...], bytes] = {}
 
     def encode(self, headers: Headers) -> bytes:
-        """The block of a header list. Fields that are `hpack.NeverIndexedHeaderTuple` stay out of the table. So do
-        secret ones, which come last, and which hpack does not get to see: it logs what it encodes."""
+        """The block of a header list. Secret fields, and those that are `hpack.NeverIndexedHeaderTuple`, stay out of
+        the table and come last. hpack does not get to see them: it logs what it encodes."""
         key = tuple(headers)
         block = self._blocks.get(key)
         if block is None:
             before = _TableState(self._encoder)
-            block = self._encoder.encode([field for field in headers if field[0] not in _SECRET])
-            block += b"".join(_secret_field(*field) for field in headers if field[0] in _SECRET)
+            secret = [field for field in headers if _is_hidden(field)]
+            block = self._encoder.encode([field for field in headers if not _is_hidden(field)] if secret else headers)
+            block += b"".join(_secret_field(*field) for field in secret)
             _keep(self._blocks, key, block, block=block, changed=before.changed() or _resizes(block))
         return block
 
@@ -67,18 +70,40 @@ class HeaderEncoder:
         self._blocks.clear()
 
 
+class ShowingEncoder(HeaderEncoder):
+    """Shows the header lists too, to somebody who cannot read blocks."""
+
+    def __init__(self, see: Callable[[Headers], object]) -> None:
+        super().__init__()
+        self._see = see
+
+    def encode(self, headers: Headers) -> bytes:
+        self._see(headers)
+        return super().encode(headers)
+
+
+def _is_hidden(field: tuple[bytes, bytes]) -> bool:
+    return is_secret(field[0]) or isinstance(field, hpack.NeverIndexedHeaderTuple)
+
+
 def _secret_field(name: bytes, value: bytes) -> bytes:
     """A field as a literal that is never indexed, its value as it is (RFC 7541 sections 5.2 and 6.2.3)."""
-    rest = len(value)
+    start = _STATIC.get(name) or b"\x10" + _plain_string(name)
+    return start + _plain_string(value)
+
+
+def _plain_string(text: bytes) -> bytes:
+    """A string without Huffman coding: its length with a 7-bit prefix before it."""
+    rest = len(text)
     if rest < 127:
-        return b"%b%c%b" % (_SECRET[name], rest, value)
+        return b"%c%b" % (rest, text)
     size = bytearray((127,))
     rest -= 127
     while rest >= 128:
         size.append(rest & 127 | 128)
         rest >>= 7
     size.append(rest)
-    return _SECRET[name] + bytes(size) + value
+    return bytes(size) + text
 
 
 class _TableState:

@@ -15,8 +15,8 @@ from boxd.transport.http2.codes import (
 )
 from boxd.transport.http2.errors import ConnectionFault
 from boxd.transport.http2.frames import end_stream_frame, frame_header, header_frames
-from boxd.transport.http2.headers import HeaderEncoder
-from boxd.transport.http2.stream import Stream
+from boxd.transport.http2.headers import HeaderEncoder, ShowingEncoder
+from boxd.transport.http2.stream import Headers, Stream
 
 #: A frame of body is at most this long even where the peer takes more, so that streams share the connection.
 MAX_DATA_FRAME = 1 << 16
@@ -45,6 +45,10 @@ class Outbound:
     def pending(self) -> bool:
         """True when `take` has something to give."""
         return bool(self._control or self._opening or (self._ready and self.window > 0))
+
+    def show_headers(self, see: Callable[[Headers], object]) -> None:
+        """Have every header list shown, in the order of the wire, from the first on."""
+        self._encoder = ShowingEncoder(see)
 
     def control(self, frame: bytes) -> None:
         """Queue a frame that no window holds back."""
