@@ -53,6 +53,8 @@ if TYPE_CHECKING:
         TimeoutError,
         UnsupportedError,
     )
+    from boxd.options import HTTPOptions
+    from boxd.transport.options import RetryPolicy
     from boxd.types import (
         BoxConfig,
         ConfigResult,
@@ -88,6 +90,8 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "__version__",
     # The client and its services.
     "Compute",
+    "HTTPOptions",
+    "RetryPolicy",
     "BoxService",
     "TemplateService",
     "SnapshotService",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 HOMES = {
     "Compute": "boxd.client",
+    "HTTPOptions": "boxd.options",
+    "RetryPolicy": "boxd.transport.options",
     "BoxService": "boxd.resources.boxes",
     "TemplateService": "boxd.resources.templates",
     "SnapshotService": "boxd.resources.snapshots",

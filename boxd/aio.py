@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         TimeoutError,
         UnsupportedError,
     )
+    from boxd.options import HTTPOptions
     from boxd.resources.api_keys import ApiKeyService
     from boxd.resources.backups import BackupService
     from boxd.resources.billing import BillingService
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from boxd.resources.templates import TemplateService
     from boxd.resources.tokens import TokenService
     from boxd.resources.variables import EnvService, SecretService
+    from boxd.transport.options import RetryPolicy
     from boxd.types import (
         BoxConfig,
         ConfigResult,
@@ -77,6 +79,8 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "__version__",
     # The client and its services.
     "Compute",
+    "HTTPOptions",
+    "RetryPolicy",
     "BoxService",
     "TemplateService",
     "SnapshotService",

@@ -13,11 +13,14 @@ import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 import anyio
 
 from boxd.config import Secret, is_credential
 from boxd.errors import AuthenticationError, BoxdError, ConnectionError, InternalError, TimeoutError
+from boxd.options import HTTP, HTTPOptions, dial_options
+from boxd.transport import ConnectFailed, NotHttp2, Target, TlsFailed
 from boxd.transport.runtime import Handle, Runtime, current_runtime
 
 if TYPE_CHECKING:
@@ -90,8 +93,8 @@ class KeyExchange:
     The token is kept, and renewed `MARGIN` seconds before it expires. However many calls need one at a time, there
     is one exchange. Where a renewal fails and the old token is still good, the calls go on with that.
 
-    `open_client` makes the `httpx.AsyncClient` for an exchange, which is closed after it; without it, one with
-    httpx's own settings.
+    `http` says how to connect, as for calls. Raises `ValueError` where it, or the environment, names a proxy that
+    cannot be used.
     """
 
     def __init__(
@@ -99,12 +102,14 @@ class KeyExchange:
         key: Secret,
         url: str,
         *,
-        open_client: Callable[[], httpx.AsyncClient] | None = None,
+        http: HTTP | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._key = key
         self._url = url
-        self._open_client = open_client or _plain_client
+        self._http = HTTPOptions() if http is None else http
+        self._target = _target(url)
+        dial_options(self._http).proxy_for(self._target)
         self._clock = clock
         self._grant: _Grant | None = None
         self._flight: _Flight | None = None
@@ -219,6 +224,10 @@ class KeyExchange:
                 status, headers, body = await self._post()
         except (builtins.TimeoutError, httpx.TimeoutException):
             failure = TimeoutError(f"{self._url} did not answer within {ATTEMPT_TIMEOUT:g} s", 4)
+        except (TlsFailed, NotHttp2) as error:  # Trying again would not help.
+            failure = ConnectionError(f"cannot reach {self._url}: {error.message}", 14)
+        except ConnectFailed as error:
+            failure = _Unavailable(f"cannot reach {self._url}: {error.message}")
         except httpx.HTTPError as error:
             failure = _Unavailable(f"cannot reach {self._url}: {type(error).__name__}: {error}")
         else:
@@ -268,6 +277,19 @@ class KeyExchange:
                 if len(body) > MAX_BODY:
                     raise InternalError(f"{self._url} answered with more than {MAX_BODY} bytes: check exchange_url", 13)
             return response.status_code, response.headers, bytes(body)
+
+    def _open_client(self) -> httpx.AsyncClient:
+        """A client for one exchange, with connections by the settings; a transport of the user's stays open."""
+        import httpx
+
+        from boxd.transport.http1_transport import HTTP11Transport, Lent
+
+        transport: httpx.AsyncBaseTransport
+        if isinstance(self._http, HTTPOptions):
+            transport = HTTP11Transport(self._target, self._http)
+        else:
+            transport = Lent(self._http)
+        return httpx.AsyncClient(timeout=ATTEMPT_TIMEOUT, transport=transport, trust_env=False)
 
     def _read_grant(self, asked: float, date: str | None, body: bytes) -> _Grant:
         """The token in the body of a response.
@@ -347,10 +369,9 @@ def _parse_date(text: str | None) -> float | None:
         return None
 
 
-def _plain_client() -> httpx.AsyncClient:
-    import httpx
-
-    return httpx.AsyncClient(timeout=ATTEMPT_TIMEOUT)
+def _target(url: str) -> Target:
+    parts = urlsplit(url)
+    return Target(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def _copy(error: Exception | None) -> Exception:

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from httpx import AsyncBaseTransport
+
     from boxd.config import Settings
+    from boxd.options import HTTPOptions
     from boxd.resources._base import Credentials
     from boxd.resources.api_keys import ApiKeyService
     from boxd.resources.billing import BillingService
@@ -49,6 +52,8 @@ class Compute:
         api_url: str | None = None,
         exchange_url: str | None = None,
         org: str | None = None,
+        protocol: str | None = None,
+        http: HTTPOptions | AsyncBaseTransport | None = None,
     ) -> None:
         """What is not given comes from the environment, else it is the default:
 
@@ -56,18 +61,32 @@ class Compute:
         - `token` (`BOXD_TOKEN`): a token, sent as it is. Used where both are given in the same way; an argument of
           either kind wins over both variables.
         - `api_url` (`BOXD_API_URL`, else `http://boxd.sh:9443`): `http://host:port` for plaintext, `https://host:port`
-          for TLS; a bare `host:port` is TLS, except `localhost` and `127.*`.
+          for TLS; a bare `host:port` is TLS, except `localhost` and `127.*`; `unix:///path` is a Unix socket.
         - `exchange_url` (`BOXD_EXCHANGE_URL`, else `https://boxd.sh/api/v1/auth/token`): where keys are exchanged.
         - `org` (`BOXD_ORG`, else personal): the organization that calls are about when they name none.
+        - `protocol` (`BOXD_PROTOCOL`, else `grpc`): `grpc`, `grpc-web` or `connect`.
+        - `http`: TLS, proxies, time-outs, keepalive and the like, as `HTTPOptions`, for calls and for the exchange of
+          the key; by default `HTTPOptions()`, with `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and their like. Or an
+          `httpx.AsyncBaseTransport`, which then makes all requests and is closed with the client; `grpc` needs one
+          that speaks HTTP/2 and gives trailers.
 
         `BOXD_TRACE` names a file for a record of all traffic, without its contents: see docs/troubleshooting.md.
 
-        Raises `AuthenticationError` without any credential, `ValueError` for a malformed URL.
+        Raises `AuthenticationError` without any credential, `ValueError` for an argument or variable that cannot be
+        used; it names which.
         """
         from boxd.config import Settings
         from boxd.resources._base import Session
 
-        settings = Settings.resolve(api_key=api_key, token=token, api_url=api_url, exchange_url=exchange_url, org=org)
+        settings = Settings.resolve(
+            api_key=api_key,
+            token=token,
+            api_url=api_url,
+            exchange_url=exchange_url,
+            org=org,
+            protocol=protocol,
+            http=http,
+        )
         self._session = Session(settings, _credentials(settings))
         self._box: BoxService | None = None
 
@@ -221,4 +240,4 @@ def _credentials(settings: Settings) -> Credentials:
     if settings.token is not None:
         return TokenSource(settings.token)
     assert settings.api_key is not None
-    return KeyExchange(settings.api_key, settings.exchange_url)
+    return KeyExchange(settings.api_key, settings.exchange_url, http=settings.http)

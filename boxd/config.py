@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from boxd.errors import AuthenticationError
+from boxd.options import HTTP, PROTOCOLS, HTTPOptions, check_http, dial_options
+from boxd.transport import Target
+from boxd.transport.target import split_authority, unix_path
 
 DEFAULT_API_URL = "http://boxd.sh:9443"
 DEFAULT_EXCHANGE_URL = "https://boxd.sh/api/v1/auth/token"
 
-_HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
 _LOOPBACK = re.compile(r"127(?:\.[0-9]{1,3}){1,3}", re.ASCII)
 # What an HTTP header can carry and a credential consists of: printable ASCII without spaces.
 _CREDENTIAL = re.compile(r"[!-~]+", re.ASCII)
@@ -49,12 +50,14 @@ class Endpoint(NamedTuple):
     """An address of a server, with everything filled in."""
 
     scheme: str
-    """`http` for plaintext, `https` for TLS."""
+    """`http` for plaintext, `https` for TLS, `unix` for a Unix socket."""
     host: str
-    """A name, or an IP address without brackets."""
+    """A name, an IP address without brackets, or the socket's path."""
     port: int
 
     def __str__(self) -> str:
+        if self.scheme == "unix":
+            return f"unix:{self.host}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
@@ -63,61 +66,38 @@ def parse_api_url(value: str) -> Endpoint:
     """The server that `value` means.
 
     `http://host:port` is plaintext HTTP/2, `https://host:port` is TLS; without a port they mean 80 and 443. A bare
-    `host:port` is TLS, but plaintext for the hosts `localhost` and `127.*`. An IPv6 address stands in brackets.
-    Raises `ValueError`, which names the value, for everything else: another scheme, no host, a path, a query, a
-    user name.
+    `host:port` is TLS, but plaintext for the hosts `localhost` and `127.*`. An IPv6 address stands in brackets, a name
+    in another script than ASCII becomes what DNS knows it as. `unix:path` and `unix:///absolute/path` are Unix
+    sockets, in plaintext. Raises `ValueError`, which names the value, for everything else: another scheme, no host, a
+    path, a query, a user name.
     """
     text = value.strip()
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "", text
-    elif scheme.lower() not in ("http", "https"):
-        raise _bad_api_url(value, f"the scheme {scheme!r} is unknown")
-    # The root path is the same resource as no path (RFC 3986 section 6.2.3).
-    authority = rest[:-1] if separator and rest.endswith("/") else rest
-    for character, name in (("/", "path"), ("?", "query"), ("#", "fragment"), ("@", "user name")):
-        if character in authority:
-            raise _bad_api_url(value, f"it has a {name}")
-    host, port = _split_authority(value, authority)
-    if not separator:
-        if port is None:
-            raise _bad_api_url(value, "it has neither a scheme nor a port")
-        plaintext = host.lower() == "localhost" or _LOOPBACK.fullmatch(host)
-        scheme = "http" if plaintext else "https"
+    try:
+        path = unix_path(text)
+        if path is not None:
+            return Endpoint("unix", path, 0)
+        scheme, separator, rest = text.partition("://")
+        if not separator:
+            scheme, rest = "", text
+            if rest.endswith("/"):
+                raise ValueError("it has a path")
+        elif scheme.lower() not in ("http", "https"):
+            raise ValueError(f"the scheme {scheme!r} is unknown")
+        host, port = split_authority(rest)
+        if not separator:
+            if port is None:
+                raise ValueError("it has neither a scheme nor a port")
+            plaintext = host.lower() == "localhost" or _LOOPBACK.fullmatch(host)
+            scheme = "http" if plaintext else "https"
+    except ValueError as error:
+        raise ValueError(
+            f"api_url {value!r}: {error}. Use 'http://host:port' for plaintext, 'https://host:port' for TLS, or "
+            "'unix:///path' for a Unix socket"
+        ) from error
     scheme = scheme.lower()
     if port is None:
         port = 443 if scheme == "https" else 80
     return Endpoint(scheme, host, port)
-
-
-def _split_authority(value: str, authority: str) -> tuple[str, int | None]:
-    """The host and the port, each checked."""
-    if authority.startswith("["):
-        host, bracket, rest = authority[1:].partition("]")
-        try:
-            ipaddress.IPv6Address(host)
-        except ValueError as error:
-            raise _bad_api_url(value, f"{host!r} is not an IPv6 address") from error
-        if not bracket or (rest and not rest.startswith(":")):
-            raise _bad_api_url(value, "the address in brackets is not followed by a port")
-        colon, digits = rest[:1], rest[1:]
-    else:
-        host, colon, digits = authority.partition(":")
-        if not host:
-            raise _bad_api_url(value, "the host is empty")
-        if not _HOST_NAME.fullmatch(host):
-            raise _bad_api_url(value, f"{host!r} is not a host name")
-    if not colon:
-        return host, None
-    if not re.fullmatch(r"[0-9]{1,5}", digits, re.ASCII) or not 0 < int(digits) < 65536:
-        raise _bad_api_url(value, f"{digits!r} is not a port")
-    return host, int(digits)
-
-
-def _bad_api_url(value: str, reason: str) -> ValueError:
-    return ValueError(
-        f"api_url {value!r}: {reason}. Use 'http://host:port' for plaintext or 'https://host:port' for TLS"
-    )
 
 
 def check_exchange_url(value: str) -> str:
@@ -152,6 +132,15 @@ class Settings:
     """A token that is sent as it is."""
     trace: str | None = None
     """A file for a record of what is sent and received, without bodies and secrets."""
+    protocol: str = "grpc"
+    """How calls look on the wire: `grpc`, `grpc-web` or `connect`."""
+    http: HTTP = field(default_factory=HTTPOptions)
+    """How the client speaks HTTP."""
+
+    @property
+    def target(self) -> Target:
+        """Where the API is served, as the transport knows it."""
+        return Target(*self.endpoint)
 
     @classmethod
     def resolve(
@@ -162,13 +151,16 @@ class Settings:
         api_url: str | None = None,
         exchange_url: str | None = None,
         org: str | None = None,
+        protocol: str | None = None,
+        http: HTTP | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> Settings:
         """Settings from arguments, then environment variables (an empty one counts as unset), then defaults.
 
         A credential given as an argument, of either kind, wins over both variables. Where both kinds are given in the
         same way the token is used: it needs no exchange. Raises `AuthenticationError` without any credential and
-        `ValueError` for a malformed URL.
+        `ValueError`, which names the argument or variable, for what cannot be used: a malformed URL, a protocol that is
+        none, a proxy of a kind that is not supported.
         """
         environment = os.environ if environ is None else environ
 
@@ -192,13 +184,26 @@ class Settings:
             if token is None
             else {"token": _credential(token, origins[1])}
         )
-        return cls(
+        settings = cls(
             endpoint=parse_api_url(lookup(api_url, "BOXD_API_URL", DEFAULT_API_URL)),
             exchange_url=check_exchange_url(lookup(exchange_url, "BOXD_EXCHANGE_URL", DEFAULT_EXCHANGE_URL)),
             org=lookup(org, "BOXD_ORG", ""),
             trace=environment.get("BOXD_TRACE") or None,
+            protocol=lookup(protocol, "BOXD_PROTOCOL", "grpc").strip(),
+            http=HTTPOptions() if http is None else http,
             **credentials,
         )
+        settings._check("BOXD_PROTOCOL" if protocol is None else "protocol")
+        return settings
+
+    def _check(self, protocol_origin: str) -> None:
+        check_http(self.http)
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"{protocol_origin} {self.protocol!r}: use 'grpc', 'grpc-web' or 'connect'")
+        options = dial_options(self.http)
+        if options.version == "1.1" and self.protocol == "grpc":
+            raise ValueError("version '1.1' of HTTP is for the protocols 'grpc-web' and 'connect': gRPC needs HTTP/2")
+        options.proxy_for(self.target)
 
 
 def _credential(value: str | None, origin: str) -> Secret:

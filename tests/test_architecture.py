@@ -16,7 +16,7 @@ FUNCTION_LINES = 50
 
 # What each part of the package may import of the package. A part is a module or folder directly in `boxd`, and the
 # HTTP/2 engine. `_version` may be used everywhere.
-VALUES = {"errors", "types", "config", "sizes", "update_notice"}
+VALUES = {"errors", "types", "config", "options", "sizes", "update_notice"}
 MAY_IMPORT: dict[str, set[str]] = {
     "transport.http2": set(),
     "transport": {"transport.http2"},
@@ -26,18 +26,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": {"errors"},
     "sizes": set(),
     "update_notice": set(),
-    "config": {"errors", "transport"},
+    "options": {"transport"},
+    "config": {"errors", "options", "transport"},
     "methods": {"messages", "transport"},
-    "auth": {"transport", "config", "errors"},
+    "auth": {"transport", "config", "errors", "options"},
     "resources": {"transport", "messages", "methods", *VALUES},
     "client": {"resources", "auth", "transport", "messages", "methods", *VALUES},
     "_names": set(),
     "_portal": set(),
     "_blocking": {"_portal"},
     "blocking": {"_blocking", "client", "resources", "transport", *VALUES},
-    "aio": {"client", "resources", "_names", *VALUES},
+    "aio": {"client", "resources", "transport", "_names", *VALUES},
     "emulator": {"transport", "messages", "methods", *VALUES},
-    "": {"aio", "blocking", "_names", *VALUES},
+    "": {"aio", "blocking", "transport", "_names", *VALUES},
 }
 # The packages of others that each part may use.
 MAY_USE: dict[str, set[str]] = {
@@ -46,6 +47,9 @@ MAY_USE: dict[str, set[str]] = {
     "messages": {"betterproto2", "typing_extensions"},
     "types": {"typing_extensions"},
     "auth": {"anyio", "httpx"},
+    "client": {"httpx"},
+    "blocking": {"httpx"},
+    "options": {"httpx"},
     "resources": {"anyio"},
     "emulator": {"grpclib", "h2", "h11"},
 }

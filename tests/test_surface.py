@@ -83,7 +83,7 @@ def stated(path: str) -> str:
     """The signature that a call is to have: that of the API, and behind it what is added."""
     if path in BEYOND:
         return BEYOND[path]
-    head, back, tail = API[path].rpartition(") -> ")
+    head, back, tail = API[path].rpartition(") -> ") if " -> " in API[path] else (API[path][:-1], ")", "")
     comma = "" if head == "(" else ", "
     return f"{head}{comma}{ADDED[path]}{back}{tail}" if path in ADDED else API[path]
 

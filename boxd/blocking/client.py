@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from boxd.blocking.templates import TemplateService
     from boxd.blocking.tokens import TokenService
     from boxd.blocking.variables import EnvService, SecretService
+    from boxd.options import HTTPOptions
     from boxd.transport import Stats
     from boxd.types import ConfigResult, WhoamiResult
+    from httpx import AsyncBaseTransport
     from types import TracebackType
 
 
@@ -49,6 +51,8 @@ class Compute(Blocking["_aio.Compute"]):
         api_url: str | None = None,
         exchange_url: str | None = None,
         org: str | None = None,
+        protocol: str | None = None,
+        http: HTTPOptions | AsyncBaseTransport | None = None,
     ) -> None:
         """What is not given comes from the environment, else it is the default:
 
@@ -56,15 +60,21 @@ class Compute(Blocking["_aio.Compute"]):
         - `token` (`BOXD_TOKEN`): a token, sent as it is. Used where both are given in the same way; an argument of
           either kind wins over both variables.
         - `api_url` (`BOXD_API_URL`, else `http://boxd.sh:9443`): `http://host:port` for plaintext, `https://host:port`
-          for TLS; a bare `host:port` is TLS, except `localhost` and `127.*`.
+          for TLS; a bare `host:port` is TLS, except `localhost` and `127.*`; `unix:///path` is a Unix socket.
         - `exchange_url` (`BOXD_EXCHANGE_URL`, else `https://boxd.sh/api/v1/auth/token`): where keys are exchanged.
         - `org` (`BOXD_ORG`, else personal): the organization that calls are about when they name none.
+        - `protocol` (`BOXD_PROTOCOL`, else `grpc`): `grpc`, `grpc-web` or `connect`.
+        - `http`: TLS, proxies, time-outs, keepalive and the like, as `HTTPOptions`, for calls and for the exchange of
+          the key; by default `HTTPOptions()`, with `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and their like. Or an
+          `httpx.AsyncBaseTransport`, which then makes all requests and is closed with the client; `grpc` needs one
+          that speaks HTTP/2 and gives trailers.
 
         `BOXD_TRACE` names a file for a record of all traffic, without its contents: see docs/troubleshooting.md.
 
-        Raises `AuthenticationError` without any credential, `ValueError` for a malformed URL.
+        Raises `AuthenticationError` without any credential, `ValueError` for an argument or variable that cannot be
+        used; it names which.
         """
-        self._async = _aio.Compute(api_key=api_key, token=token, api_url=api_url, exchange_url=exchange_url, org=org)
+        self._async = _aio.Compute(api_key=api_key, token=token, api_url=api_url, exchange_url=exchange_url, org=org, protocol=protocol, http=http)
 
     @property
     def box(self) -> BoxService:

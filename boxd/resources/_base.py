@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from boxd._version import __version__
 from boxd.config import Settings
 from boxd.errors import BoxdError, from_rpc
-from boxd.transport import Channel, RpcError, Stats, StatusCode, Target
+from boxd.options import HTTPOptions, dial_options
+from boxd.transport import Channel, RpcError, Stats, StatusCode
 from boxd.update_notice import LATEST_HEADER, VERSION_HEADER, note_latest
 
 if TYPE_CHECKING:
@@ -103,14 +104,22 @@ class Session:
         if self.closed:
             raise BoxdError("this client is closed: make a new Compute")
         if self._channel is None:
-            endpoint = self.settings.endpoint
+            settings = self.settings
+            options = dial_options(settings.http)
             self._channel = self._counted = Channel(
-                Target(endpoint.scheme, endpoint.host, endpoint.port),
+                settings.target,
                 metadata=((VERSION_HEADER, __version__),),
                 credentials=self.credentials,
                 max_receive_bytes=_MAX_MESSAGE,
                 observe=(LATEST_HEADER, note_latest),
-                trace=self.settings.trace,
+                trace=settings.trace,
+                dial_options=options,
+                engine_options=options.engine,
+                connection_options=options,
+                protocol=settings.protocol,
+                compression=options.compression,
+                http_version=options.version,
+                transport=None if isinstance(settings.http, HTTPOptions) else settings.http,
             )
         return self._channel
 

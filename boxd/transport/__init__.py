@@ -23,6 +23,7 @@ from boxd.transport.errors import (
     TlsFailed,
     WrongLoop,
 )
+from boxd.transport.http2.options import EngineOptions
 from boxd.transport.metadata import Metadata
 from boxd.transport.method import Kind, Method
 from boxd.transport.options import ConnectionOptions, RetryPolicy
@@ -42,6 +43,7 @@ __all__ = [
     "DeadlineExceeded",
     "DecodeFailed",
     "DialOptions",
+    "EngineOptions",
     "HeadersTooLarge",
     "KeepaliveTimeout",
     "Kind",

@@ -124,7 +124,8 @@ def make_connector(
     def http2(alpn: Sequence[str]) -> Connector:
         silence = options.keepalive_timeout
         named = replace(engine, peer=f"the server at {target}")
-        return Pool(lambda: dial(target, dialing, silence, alpn), named, options, backoff, journal)
+        name = dialing.server_name
+        return Pool(lambda: dial(target, dialing, silence, alpn, name), named, options, backoff, journal)
 
     dialing.proxy_for(target)  # Raises for one that cannot be used.
     if http == "auto" and target.scheme == "https":

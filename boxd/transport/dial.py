@@ -31,12 +31,17 @@ HTTP2_ONLY = ("h2",)
 
 
 async def dial(
-    target: Target, options: DialOptions, silence: float = DEFAULT_SILENCE, alpn: Sequence[str] = HTTP2_ONLY
+    target: Target,
+    options: DialOptions,
+    silence: float = DEFAULT_SILENCE,
+    alpn: Sequence[str] = HTTP2_ONLY,
+    server_name: str | None = None,
 ) -> Wire:
     """Connect to a target, through the proxy that leads to it. `silence` is for how many seconds the peer may leave
-    what is sent unacknowledged; `alpn` are the protocols to offer over TLS, the first of which the server must choose,
-    if it is `h2`. Raises `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
-    attempt = _Attempt(target, options, silence, alpn)
+    what is sent unacknowledged; `alpn` are the protocols to offer over TLS, of which the server must choose `h2` where
+    it is offered; `server_name` is the name that its certificate must have, by default the target's host. Raises
+    `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
+    attempt = _Attempt(target, options, silence, alpn, server_name)
     try:
         with anyio.fail_after(options.connect_timeout):
             return await attempt.run()
@@ -50,11 +55,14 @@ async def dial(
 class _Attempt:
     """One attempt to connect, and how far it has come."""
 
-    def __init__(self, target: Target, options: DialOptions, silence: float, alpn: Sequence[str]) -> None:
+    def __init__(
+        self, target: Target, options: DialOptions, silence: float, alpn: Sequence[str], server_name: str | None
+    ) -> None:
         self._target = target
         self._options = options
         self._silence = silence
         self._alpn = alpn
+        self._server_name = server_name or target.host
         self._proxy = options.proxy_for(target)
         self.step = "connection"
 
@@ -80,7 +88,7 @@ class _Attempt:
                 wire = await self._tunnel(wire, proxy)
             if target.scheme != "https":
                 return wire
-            tls = await self._start_tls(wire, self._options.server_name or target.host, self._alpn)
+            tls = await self._start_tls(wire, self._server_name, self._alpn)
             if "h2" in self._alpn and tls.alpn != "h2":
                 raise self._no_http2(tls.alpn)
             return tls

@@ -39,7 +39,8 @@ class DialOptions:
     client_key_password: str | bytes | None = field(default=None, repr=False)
     """What the private key is encrypted with."""
     server_name: str | None = None
-    """The name to ask a server for (SNI) and to find in its certificate, instead of the target's host."""
+    """The name to ask a server for (SNI) and to find in its certificate, instead of the target's host. It concerns
+    calls, not the token exchange, whose server has a name of its own."""
     ssl_context: ssl.SSLContext | None = None
     """TLS settings of your own, instead of `ca` and the client's certificate. Its ALPN protocols are set for each
     connection."""

@@ -82,7 +82,7 @@ class Http1Connector(LoopBound):
         """Start a request."""
         runtime = self.runtime()
         if self._transport is None:
-            self._transport = self._given or HTTP11Transport(self._target, self._options)
+            self._transport = self._given or HTTP11Transport(self._target, self._options, self._options.server_name)
         stream = Http1Stream(runtime, headers, events, self._window)
         self._streams.add(stream)
         self._counters.streams_opened += 1

@@ -38,13 +38,13 @@ class HTTP11Transport(httpx.AsyncBaseTransport):
     """Requests to `target`, whatever host their URLs have. Besides httpx's errors it raises `ConnectFailed` and its
     like where there is no connection."""
 
-    def __init__(self, target: Target, options: DialOptions, *, max_connections: int | None = None) -> None:
+    def __init__(self, target: Target, options: DialOptions, server_name: str | None = None) -> None:
         # For the pool the server is a plaintext one: the backend hands over connections that have their TLS.
         self._pool = httpcore.AsyncConnectionPool(
-            max_connections=max_connections,
+            max_connections=None,
             max_keepalive_connections=KEPT_CONNECTIONS,
             keepalive_expiry=KEPT_SECONDS,
-            network_backend=_Backend(target, options),
+            network_backend=_Backend(target, options, server_name),
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -71,6 +71,20 @@ class HTTP11Transport(httpx.AsyncBaseTransport):
             await self._pool.aclose()
 
 
+class Lent(httpx.AsyncBaseTransport):
+    """A transport that somebody else closes."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Pass it on."""
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        """Nothing: see the class."""
+
+
 class _Body(httpx.AsyncByteStream):
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -89,12 +103,13 @@ class _Body(httpx.AsyncByteStream):
 class _Backend(httpcore.AsyncNetworkBackend):
     """Makes connections to one server."""
 
-    def __init__(self, target: Target, options: DialOptions) -> None:
+    def __init__(self, target: Target, options: DialOptions, server_name: str | None) -> None:
         self._target = target
         self._options = options
+        self._server_name = server_name
 
     async def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
-        return _Stream(await dial(self._target, self._options, alpn=_ALPN))
+        return _Stream(await dial(self._target, self._options, alpn=_ALPN, server_name=self._server_name))
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

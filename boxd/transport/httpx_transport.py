@@ -15,7 +15,8 @@ import httpx
 
 from boxd.transport.connection import CLOSE_TIMEOUT, Connection
 from boxd.transport.deadline import Deadline
-from boxd.transport.dial import DialOptions, dial
+from boxd.transport.dial import dial
+from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import ConnectFailed, DeadlineExceeded, RpcError
 from boxd.transport.failures import error_from_failure
 from boxd.transport.http2.codes import ErrorCode
@@ -51,16 +52,17 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
         self,
         *,
         ssl_context: ssl.SSLContext | None = None,
+        dial_options: DialOptions | None = None,
         engine_options: EngineOptions | None = None,
         connection_options: ConnectionOptions | None = None,
         trace: str | None = None,
     ) -> None:
-        """`ssl_context` is used for `https://` and must offer `h2` by ALPN; by default the system's certificate
-        authorities are trusted. `connection_options` say how connections live; nothing is sent twice here, so that
-        their `retry` has no meaning. `trace` names a file to which a record of every HTTP/2 frame is added, a line of
-        JSON each, without bodies and secrets."""
+        """`dial_options` say how to connect, with TLS and proxies; those of the environment are used without. An
+        `ssl_context` alone is short for `DialOptions(ssl_context=...)`. `connection_options` say how connections live;
+        nothing is sent twice here, so that their `retry` has no meaning. `trace` names a file to which a record of
+        every HTTP/2 frame is added, a line of JSON each, without bodies and secrets."""
         self._trace = trace
-        self._dial_options = DialOptions(ssl_context=ssl_context)
+        self._dial_options = dial_options or DialOptions(ssl_context=ssl_context)
         self._engine_options = engine_options or EngineOptions()
         self._options = connection_options or ConnectionOptions()
         self._pools: dict[Target, Pool] = {}

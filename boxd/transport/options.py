@@ -49,7 +49,7 @@ class RetryPolicy:
         _check(self, "token_ratio", 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ConnectionOptions:
     """How connections are kept, watched, and made again. Times are seconds."""
 

@@ -7,8 +7,6 @@ import json
 import socket
 import threading
 import time
-import traceback
-from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any
 
@@ -18,41 +16,11 @@ import httpx
 import pytest
 
 from boxd import auth
-from boxd.auth import KeyExchange
-from boxd.config import Secret
 from boxd.errors import AuthenticationError, BoxdError, ConnectionError, InternalError, TimeoutError
 from tests.client.exchange_server import Reply, serving, token_reply
-
-KEY = "bxk_hush0123456789"
+from tests.client.exchanges import Clock, exchange_at, failure_of, mocked
 
 pytestmark = pytest.mark.anyio
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def exchange_at(url: str, **options: Any) -> KeyExchange:
-    return KeyExchange(Secret(KEY), url, **options)
-
-
-def mocked(handler: Callable[[httpx.Request], Any], **options: Any) -> KeyExchange:
-    transport = httpx.MockTransport(handler)
-    return exchange_at("https://boxd.test/token", open_client=lambda: httpx.AsyncClient(transport=transport), **options)
-
-
-async def failure_of(exchange: KeyExchange) -> BoxdError:
-    with pytest.raises(BoxdError) as caught:
-        await exchange.refresh()
-    error = caught.value
-    rendered = "".join(traceback.TracebackException.from_exception(error, capture_locals=False).format())
-    assert KEY not in rendered + repr(error) + str(error) + repr(error.__dict__) + repr(exchange)
-    assert exchange.current() is None
-    return error
 
 
 @pytest.mark.row(48)

@@ -34,6 +34,11 @@ from boxd.errors import AuthenticationError
         ("https://[2001:db8::1]", "https", "2001:db8::1", 443),
         ("https://localhost:1", "https", "localhost", 1),
         ("http://a:65535", "http", "a", 65535),
+        ("unix:/run/boxd.sock", "unix", "/run/boxd.sock", 0),
+        ("unix:///run/boxd.sock", "unix", "/run/boxd.sock", 0),
+        ("UNIX:run/a%20b.sock", "unix", "run/a b.sock", 0),
+        ("http://b\u00fccher.example:1", "http", "xn--bcher-kva.example", 1),
+        ("https://B\u00dcCHER.example", "https", "xn--bcher-kva.example", 443),
     ],
 )
 def test_api_url(value: str, scheme: str, host: str, port: int) -> None:
@@ -49,7 +54,9 @@ def test_api_url(value: str, scheme: str, host: str, port: int) -> None:
         ":9443",
         "boxd.sh",
         "ftp://boxd.sh:1",
-        "unix:///x",
+        "unix:",
+        "unix://",
+        "unix://x/y",
         "http:/boxd.sh:1",
         "http://boxd.sh:1/path",
         "boxd.sh:1/",
@@ -74,7 +81,7 @@ def test_api_url(value: str, scheme: str, host: str, port: int) -> None:
         "http://a\nb:1",
         "http://-a:1",
         "//boxd.sh:1",
-        "http://bücher.example:1",
+        "http://\u2603..example:1",
         "h:\u0661",
     ],
 )
