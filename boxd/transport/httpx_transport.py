@@ -29,6 +29,7 @@ from boxd.transport.pool import Pool
 from boxd.transport.runtime import Handle, Runtime, Signal
 from boxd.transport.stats import Stats
 from boxd.transport.target import Target
+from boxd.transport.wire import Wire
 
 if TYPE_CHECKING:
     import ssl
@@ -90,7 +91,7 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
         pool = self._pools.get(target)
         if pool is None:
             pool = self._pools[target] = Pool(
-                lambda: dial(target, self._dial_options, self._options.keepalive_timeout),
+                lambda: self._dial(target),
                 self._engine_options,
                 self._options,
                 journal=Journal(str(target), self._trace),
@@ -103,6 +104,10 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
         for pool in self._pools.values():
             totals += pool.journal.counters.stats(connections_open=pool.connections, streams_open=pool.open_streams)
         return totals
+
+    async def _dial(self, target: Target) -> Wire:
+        options = self._dial_options
+        return await dial(target, options, self._options.keepalive_timeout, server_name=options.server_name)
 
     async def aclose(self) -> None:
         """Close all connections; open responses fail. Idempotent."""
