@@ -13,7 +13,7 @@ import anyio
 from boxd.transport.backoff import Backoff
 from boxd.transport.connection import Connection
 from boxd.transport.deadline import Deadline
-from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, NotHttp2, RpcError
+from boxd.transport.errors import ChannelClosed, ConnectFailed, DeadlineExceeded, NoHttp2Agreed, NotHttp2, RpcError
 from boxd.transport.failures import error_from_failure
 from boxd.transport.home import LoopBound
 from boxd.transport.http2.errors import StreamFailure
@@ -197,7 +197,9 @@ class Pool(LoopBound):
         """The next attempt to connect is not due yet. The calls that wait go on with it then, or with the slots that
         become free on the connections there are; where there are none and it is long until then, they fail."""
         remaining, error = self._backoff.remaining, self._backoff.error
-        if not usable and error is not None and remaining > self._options.backoff_wait:
+        # What TLS agreed on does not change in a few seconds, and the caller may have another way.
+        late = remaining > self._options.backoff_wait or isinstance(error, NoHttp2Agreed)
+        if not usable and error is not None and late:
             error = _said_again(error, remaining)
             self._fail_waiters(error, impatient_only=True)
         if self._waiters and self._backoff_timer is None and self._runtime is not None:

@@ -10,6 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from boxd.transport import Channel, ConnectFailed, ConnectionLost, ConnectionOptions, DeadlineExceeded, NotHttp2, Target
 from boxd.transport.backoff import Backoff
+from boxd.transport.errors import NoHttp2Agreed
 from boxd.transport.wire import Wire
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
@@ -124,6 +125,24 @@ async def test_r57_a_call_waits_for_the_next_attempt_that_is_due_soon(connect: C
         dials.fail = False
         await still_fine(channel)
         assert dials.count == 3
+
+
+@pytest.mark.anyio
+async def test_r57_nobody_waits_for_a_server_that_chose_another_protocol(connect: Connect) -> None:
+    channel = connect(Target("http", "127.0.0.1", free_port()))
+    count = 0
+
+    async def dial() -> Wire:
+        nonlocal count
+        count += 1
+        raise NoHttp2Agreed("it chose http/1.1", unprocessed=True)
+
+    channel._pool._dial = dial  # type: ignore[attr-defined]
+    with anyio.fail_after(0.5):
+        for _ in range(3):
+            with pytest.raises(NoHttp2Agreed):
+                await channel.unary(e.ECHO, b"")
+    assert count == 1
 
 
 @pytest.mark.anyio
