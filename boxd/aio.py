@@ -44,21 +44,6 @@ if TYPE_CHECKING:
     from boxd.resources.tokens import TokenService
     from boxd.resources.variables import EnvService, SecretService
     from boxd.transport.options import RetryPolicy
-    from boxd.types import (
-        BoxConfig,
-        ConfigResult,
-        ExecResult,
-        LifecycleConfig,
-        NetworkConfig,
-        OrgSummary,
-        Proxy,
-        ProxyEntry,
-        ResizeResult,
-        ResumeResult,
-        SuspendResult,
-        VolumeMount,
-        WhoamiResult,
-    )
     from boxd.types.account import ApiKey, ApiKeyInfo, EnvVariable, OrgInvite, OrgMember, Secret, Token, TokenInfo
     from boxd.types.billing import (
         Billing,
@@ -71,8 +56,12 @@ if TYPE_CHECKING:
         UsageReport,
         VmUsage,
     )
+    from boxd.types.config import BoxConfig, LifecycleConfig, NetworkConfig, ProxyEntry, VolumeMount
+    from boxd.types.exec import ExecResult
     from boxd.types.files import FileInfo, FileList
-    from boxd.types.networking import Domain, ExposedPort, Network
+    from boxd.types.identity import ConfigResult, OrgSummary, WhoamiResult
+    from boxd.types.machines import ResizeResult, ResumeResult, SuspendResult
+    from boxd.types.networking import Domain, ExposedPort, Network, Proxy
     from boxd.types.storage import Backup, BackupSchedule, Checkpoint, DiskAttachment, Snapshot, Template
 
 __all__ = [  # noqa: RUF022  Grouped by subject.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from boxd.resources.tokens import TokenService
     from boxd.resources.variables import EnvService, SecretService
     from boxd.transport import Stats
-    from boxd.types import ConfigResult, WhoamiResult
+    from boxd.types.identity import ConfigResult, WhoamiResult
 
 
 class Compute:
@@ -180,7 +180,7 @@ class Compute:
         """Who the credential belongs to. RPC: Whoami."""
         from boxd import methods
         from boxd.messages.identity import WhoamiRequest
-        from boxd.types import WhoamiResult
+        from boxd.types.identity import WhoamiResult
 
         response = await self._session.unary(methods.Whoami, WhoamiRequest())
         return WhoamiResult(
@@ -193,7 +193,7 @@ class Compute:
         """What the service says about itself. RPC: GetConfig."""
         from boxd import methods
         from boxd.messages.identity import GetConfigRequest
-        from boxd.types import ConfigResult
+        from boxd.types.identity import ConfigResult
 
         response = await self._session.unary(methods.GetConfig, GetConfigRequest())
         return ConfigResult(default_image=response.default_image, zone=response.zone)

@@ -6,7 +6,7 @@ import builtins
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from boxd.types import ExecResult
+    from boxd.types.exec import ExecResult
 
 
 class BoxdError(Exception):

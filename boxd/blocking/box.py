@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from boxd.blocking.logs import LogStream
     from boxd.blocking.ports import PortService
     from boxd.blocking.process import ExecProcess
-    from boxd.types import ExecResult, Proxy, ResizeResult, ResumeResult, SuspendResult
     from boxd.types.billing import UsageReport
+    from boxd.types.exec import ExecResult
+    from boxd.types.machines import ResizeResult, ResumeResult, SuspendResult
+    from boxd.types.networking import Proxy
     from collections.abc import Callable, Iterable, Mapping
 
 

@@ -11,7 +11,8 @@ from boxd.resources import boxes as _aio
 
 if TYPE_CHECKING:
     from boxd.blocking.box import Box
-    from boxd.types import BoxConfig, OrgSummary
+    from boxd.types.config import BoxConfig
+    from boxd.types.identity import OrgSummary
     from boxd.types.storage import Snapshot
     from collections.abc import Mapping
 

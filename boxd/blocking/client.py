@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from boxd.blocking.variables import EnvService, SecretService
     from boxd.options import HTTPOptions
     from boxd.transport import Stats
-    from boxd.types import ConfigResult, WhoamiResult
+    from boxd.types.identity import ConfigResult, WhoamiResult
     from httpx import AsyncBaseTransport
     from types import TracebackType
 

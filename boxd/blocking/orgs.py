@@ -10,8 +10,8 @@ from boxd._blocking import Blocking, run
 from boxd.resources import orgs as _aio
 
 if TYPE_CHECKING:
-    from boxd.types import OrgSummary
     from boxd.types.account import OrgInvite, OrgMember
+    from boxd.types.identity import OrgSummary
 
 
 class OrgService(Blocking["_aio.OrgService"]):

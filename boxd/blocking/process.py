@@ -10,7 +10,7 @@ from boxd._blocking import Blocking, run
 from boxd.resources import process as _aio
 
 if TYPE_CHECKING:
-    from boxd.types import ExecResult
+    from boxd.types.exec import ExecResult
     from types import TracebackType
 
 

@@ -11,7 +11,7 @@ from boxd.resources import templates as _aio
 
 if TYPE_CHECKING:
     from boxd.blocking.box import Box
-    from boxd.types import BoxConfig
+    from boxd.types.config import BoxConfig
     from boxd.types.storage import Template
 
 

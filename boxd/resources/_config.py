@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boxd.messages import vm_config as pb
 from boxd.sizes import parse_size
-from boxd.types import BoxConfig
+from boxd.types.config import BoxConfig
 
 
 def to_vm_config(config: BoxConfig | None) -> pb.VmConfig | None:

@@ -13,7 +13,7 @@ from boxd.messages import vm as pb
 from boxd.resources import files, proxies
 from boxd.resources.commands import Commands
 from boxd.resources.logs import LogStream
-from boxd.types import Proxy
+from boxd.types.networking import Proxy
 
 if TYPE_CHECKING:
     from boxd.resources.backups import BackupService

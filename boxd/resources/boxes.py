@@ -17,7 +17,8 @@ from boxd.resources.box import Box
 
 if TYPE_CHECKING:
     from boxd.resources._base import Session
-    from boxd.types import BoxConfig, OrgSummary
+    from boxd.types.config import BoxConfig
+    from boxd.types.identity import OrgSummary
     from boxd.types.storage import Snapshot
 
 

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, overload
 from boxd.resources import exec as execution
 from boxd.resources.command import command_line
 from boxd.resources.lifecycle import Lifecycle
-from boxd.types import ExecResult
+from boxd.types.exec import ExecResult
 
 if TYPE_CHECKING:
     from boxd.resources.process import ExecProcess

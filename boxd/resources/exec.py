@@ -14,7 +14,7 @@ from boxd.resources import outcome
 from boxd.resources.output import ExitStatus
 from boxd.resources.process import ExecProcess, check_size
 from boxd.resources.stdin import beside, check_input, feed, open_input
-from boxd.types import ExecResult
+from boxd.types.exec import ExecResult
 
 if TYPE_CHECKING:
     import os

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from boxd import methods
 from boxd.messages import vm_lifecycle
 from boxd.resources.machine import Machine
-from boxd.types import ResizeResult, ResumeResult, SuspendResult
+from boxd.types.machines import ResizeResult, ResumeResult, SuspendResult
 
 _LONGEST = 2**32 - 1
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import org as pb
-from boxd.types import OrgSummary
 from boxd.types.account import OrgInvite, OrgMember
+from boxd.types.identity import OrgSummary
 
 if TYPE_CHECKING:
     from boxd.messages.org_member import GetOrgMembersResponse

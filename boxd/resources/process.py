@@ -12,7 +12,7 @@ import anyio
 from boxd.errors import TimeoutError
 from boxd.resources.output import Explain, Output, Spool
 from boxd.resources.stdin import PIECE, Source, beside, feed, open_input
-from boxd.types import ExecResult
+from boxd.types.exec import ExecResult
 
 if TYPE_CHECKING:
     from types import TracebackType

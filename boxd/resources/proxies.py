@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import proxy as pb
-from boxd.types import Proxy
+from boxd.types.networking import Proxy
 
 if TYPE_CHECKING:
     from boxd.resources._base import Session

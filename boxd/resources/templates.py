@@ -13,7 +13,7 @@ from boxd.types.storage import Template
 
 if TYPE_CHECKING:
     from boxd.resources._base import Session
-    from boxd.types import BoxConfig
+    from boxd.types.config import BoxConfig
 
 
 class TemplateService:

@@ -45,3 +45,19 @@ class ExposedPort:
     """The port in the machine."""
     protocol: str
     """`tcp` or `udp`."""
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A name on the web that leads to a port of a machine."""
+
+    name: str
+    """The proxy's name; empty for the machine's default proxy."""
+    vm_name: str
+    """The machine's name."""
+    domain: str
+    """The full host name."""
+    port: int
+    """The port in the machine."""
+    is_default: bool
+    """Whether it is the machine's default proxy, the one without a label of its own."""

@@ -15,7 +15,8 @@ from boxd.messages import logs, org, proxy, vm, vm_config, vm_fork, vm_lifecycle
 from boxd.messages.exec import ExecChunk
 from boxd.resources.boxes import BoxService
 from boxd.transport import RpcError, StatusCode
-from boxd.types import OrgSummary, Proxy
+from boxd.types.identity import OrgSummary
+from boxd.types.networking import Proxy
 from tests.client.fakes import FakeCall, FakeChannel, session_with
 
 both = pytest.mark.anyio

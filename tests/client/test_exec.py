@@ -16,7 +16,7 @@ from boxd.resources.box import Box
 from boxd.resources.command import command_line
 from boxd.resources.output import ExitStatus
 from boxd.transport import ConnectionLost, DeadlineExceeded, RpcError, StatusCode
-from boxd.types import ExecResult
+from boxd.types.exec import ExecResult
 from tests.client.fakes import FakeCall, FakeChannel, session_with
 
 EXIT = ExecChunk()

@@ -22,7 +22,7 @@ from boxd.messages.exec import ExecChunk
 from boxd.messages.vm import GetVmResponse
 from boxd.resources import outcome
 from boxd.transport import ConnectFailed, ConnectionLost, DeadlineExceeded, RpcError, StatusCode, StreamReset
-from boxd.types import ExecResult
+from boxd.types.exec import ExecResult
 from tests.client.fakes import FakeCall, FakeChannel
 from tests.client.test_exec import box_on, err, out
 
@@ -133,7 +133,7 @@ async def test_a_service_that_does_not_tell_hides_nothing(monkeypatch: pytest.Mo
     monkeypatch.setattr(outcome, "_ASK_SECONDS", 0.02)
 
     class Silent(FakeChannel):
-        async def unary(self, method: Any, request: Any, *, timeout: float | None = None) -> Any:
+        async def unary(self, method: Any, request: Any, **options: Any) -> Any:
             await anyio.sleep_forever()
 
     channel = Silent(calls=[FakeCall([[out(b"a"), err(b"b")], LOST[0]])])

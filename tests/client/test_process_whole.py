@@ -13,7 +13,7 @@ import pytest
 from boxd.errors import ConnectionError, TimeoutError
 from boxd.messages.exec import ExecChunk
 from boxd.transport import ConnectionLost
-from boxd.types import ExecResult
+from boxd.types.exec import ExecResult
 from tests.client.fakes import FakeCall
 from tests.client.test_process import EXIT, both, err, out, started
 
