@@ -36,6 +36,9 @@ from .options import Options
 from .sandbox import Machine, Sandbox, SandboxError
 from .store import Store, Table
 
+SetUp = Callable[[Box], None]
+"""Gives a new box what it has beside its machine, before it boots. Raises `EmulatorError`."""
+
 
 class Boxes:
     """All boxes, and what can be done to them. `changed` is called when a box's timers or status may have changed;
@@ -134,23 +137,28 @@ class Boxes:
         if name in self._by_name:
             raise EmulatorError(Code.ALREADY_EXISTS, f"the name {name!r} is taken")
 
-    async def create(self, name: str, spec: Spec, disk: str = "") -> Box:
-        """Make a box and boot it; `disk` is the id of one to copy."""
+    async def create(self, name: str, spec: Spec, disk: str = "", set_up: SetUp | None = None) -> Box:
+        """Make a box and boot it; `disk` is the id of one to copy. When `set_up` raises, there is no box."""
         box = self._accept(name, spec)
         async with box.lock:
             with self._transition(box):
                 try:
+                    if set_up is not None:
+                        set_up(box)
                     if disk:
                         await self.sandbox.copy(disk, box.id, box.name)
                     else:
                         await self.sandbox.prepare(box.id, box.name)
                     await self._boot(box)
+                except EmulatorError:
+                    await self._discard(box)
+                    raise
                 except (OSError, SandboxError) as error:
                     await self._discard(box)
                     raise EmulatorError(Code.INTERNAL, f"box {box.name} could not be made: {error}") from error
         return box
 
-    async def fork(self, source: Box, name: str, spec: Spec, shared: bool) -> Box:
+    async def fork(self, source: Box, name: str, spec: Spec, shared: bool, set_up: SetUp | None = None) -> Box:
         """Make a box whose files are a copy of the source's; the source stands still meanwhile."""
         name = name or f"{source.name}-fork"
         merged = merge_specs(source.spec, replace(spec, shared=shared))
@@ -159,8 +167,13 @@ class Boxes:
         async with box.lock:
             with self._transition(box):
                 try:
+                    if set_up is not None:
+                        set_up(box)
                     await self.copy_disk(source, box.id, box.name)
                     await self._boot(box)
+                except EmulatorError:
+                    await self._discard(box)
+                    raise
                 except (OSError, SandboxError) as error:
                     await self._discard(box)
                     raise EmulatorError(Code.INTERNAL, f"box {source.name} could not be forked: {error}") from error

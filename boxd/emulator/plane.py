@@ -7,6 +7,7 @@ import contextlib
 from boxd import messages as pb
 
 from .box import Box
+from .disks import Disks
 from .forward import Forwarder
 from .machines import Boxes
 from .options import Options
@@ -19,6 +20,7 @@ class DataPlane:
 
     def __init__(self, boxes: Boxes, options: Options, store: Store) -> None:
         self._options = options
+        self.disks = Disks(boxes, boxes.sandbox, store)
         self.proxies = Proxies(boxes, store, options.zone)
         self.port = 0
         self._forwarder = Forwarder(self.proxies.connect)
@@ -36,15 +38,18 @@ class DataPlane:
         """Close the listeners and the connections. Idempotent."""
         await self._stack.aclose()
 
-    async def set_up(self, box: Box, config: pb.VmConfig | None) -> None:
-        """Give a new box what its configuration asks for. Raises `EmulatorError`."""
+    def set_up(self, box: Box, config: pb.VmConfig | None) -> None:
+        """Give a new box what its configuration asks for, before it boots. Raises `EmulatorError`."""
+        if config is not None:
+            self.disks.set_up(box, config.volumes)
         if config is not None and config.network is not None:
             self.proxies.set_up(box, config.network.proxies)
 
-    async def copy(self, source: Box, box: Box, config: pb.VmConfig | None) -> None:
+    def copy(self, source: Box, box: Box, config: pb.VmConfig | None) -> None:
         """Give a fork what its source has and its configuration asks for. Raises `EmulatorError`."""
         self.proxies.copy(source, box)
-        await self.set_up(box, config)
+        self.set_up(box, config)
 
     async def _forget(self, box: Box) -> None:
         self.proxies.forget(box)
+        self.disks.forget(box)

@@ -9,6 +9,7 @@ from .services.logs import Logs
 from .services.networking import Networking
 from .services.paths import Paths
 from .services.settings import MachineSettings
+from .services.storage import Storage
 
 __all__ = ["Context", "Service", "snake_case"]
 
@@ -44,7 +45,7 @@ NEWER = frozenset(
 """RPCs that only a server of generation 2 has."""
 
 
-class Service(Identity, DiskImages, MachineSettings, Paths, Networking, Logs):
+class Service(Identity, DiskImages, MachineSettings, Paths, Networking, Logs, Storage):
     """The handlers, named as their RPCs in snake case."""
 
     def implements(self, rpc: str) -> bool:

@@ -97,6 +97,14 @@ class Machine(abc.ABC):
         """Do an operation of `sandbox.paths` with the machine user's rights; raises `OSError`."""
 
     @abc.abstractmethod
+    async def mount(self, volume: str, path: str, read_only: bool) -> None:
+        """Mount a volume of the sandbox at a directory of the box, which is made if need be; raises `OSError`."""
+
+    @abc.abstractmethod
+    async def unmount(self, volume: str) -> None:
+        """Undo `mount`; raises `OSError`, EBUSY while a program uses it."""
+
+    @abc.abstractmethod
     async def freeze(self) -> None:
         """Stop every process of the box where it stands."""
 
@@ -123,6 +131,9 @@ class Sandbox(abc.ABC):
     limits: tuple[str, ...]
     """What this sandbox does not guarantee, one sentence each; shown when the emulator starts."""
 
+    mounts: bool
+    """Whether volumes can be mounted in a box."""
+
     own_network: bool
     """Whether each box has a network of its own, so that two can listen on one port."""
 
@@ -141,6 +152,14 @@ class Sandbox(abc.ABC):
     @abc.abstractmethod
     async def delete(self, box: str) -> None:
         """Remove the box's disk. Its machine must be off."""
+
+    @abc.abstractmethod
+    async def make_volume(self, volume: str) -> None:
+        """Make an empty volume, a directory that can be mounted in boxes."""
+
+    @abc.abstractmethod
+    async def delete_volume(self, volume: str) -> None:
+        """Remove a volume with its files. It must not be mounted."""
 
     @abc.abstractmethod
     async def close(self) -> None:

@@ -101,6 +101,7 @@ class Machine:
         self._numbers: dict[int, int] = {}
         self._pids: dict[int, int] = {}
         self._stopped_before: set[int] = set()
+        self._mounts: dict[str, str] = {}
         self._uploads = inside.Uploads(plan.user, plan.group)
         self._operations: dict[str, Callable[[wire.Message, list[int]], Reply]] = {
             "spawn": self._spawn,
@@ -115,6 +116,8 @@ class Machine:
             "abort": self._abort,
             "connect": self._connect,
             "console": self._console,
+            "mount": self._mount,
+            "unmount": self._unmount,
         }
 
     def serve(self) -> None:
@@ -266,6 +269,19 @@ class Machine:
 
     def _abort(self, request: wire.Message, fds: list[int]) -> Reply:
         self._uploads.abort(request["upload"])
+        return {}, ()
+
+    def _mount(self, request: wire.Message, fds: list[int]) -> Reply:
+        target = inside.mount_point(request["path"], self._plan.user, self._plan.group)
+        linux.move_mount(fds[0], target)
+        self._mounts[request["volume"]] = target
+        return {}, ()
+
+    def _unmount(self, request: wire.Message, fds: list[int]) -> Reply:
+        volume = request["volume"]
+        if volume in self._mounts:
+            linux.unmount(self._mounts[volume], 0)
+            del self._mounts[volume]
         return {}, ()
 
     def _console(self, request: wire.Message, fds: list[int]) -> Reply:

@@ -16,6 +16,8 @@ from . import paths, trees
 
 HOME = "/home/boxd"
 
+_NO_MOUNTS = ("proc", "sys", "dev")
+
 
 def _absolute(path: str) -> str:
     if not path or "\0" in path:
@@ -113,6 +115,17 @@ class Uploads:
         temporary, _ = self._open.pop(number, ("", ""))
         if temporary and os.path.lexists(temporary):
             os.unlink(temporary)
+
+
+def mount_point(path: str, user: int, group: int) -> str:
+    """The directory for a mount, made if it is missing. Not one that the machine's working depends on."""
+    target = os.path.realpath(_absolute(path))
+    if target == "/" or target.split("/")[1] in _NO_MOUNTS:
+        raise OSError(errno.EINVAL, f"nothing can be mounted at {target}")
+    make_parents(target, user, group)
+    if not os.path.isdir(target):
+        raise NotADirectoryError(errno.ENOTDIR, f"{target} is not a directory")
+    return target
 
 
 def make_parents(directory: str, user: int, group: int) -> None:

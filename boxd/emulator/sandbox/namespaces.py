@@ -42,6 +42,7 @@ class NamespaceSandbox(base.Sandbox):
     """See the module. Made by `start`."""
 
     name = "namespaces"
+    mounts = True
 
     def __init__(self, disks: str, privileged: bool, in_memory: bool, sudo: bool) -> None:
         self._disks = disks
@@ -145,6 +146,12 @@ class NamespaceSandbox(base.Sandbox):
 
     async def delete(self, box: str) -> None:
         await self._channel.request({"op": "delete", "box": box})
+
+    async def make_volume(self, volume: str) -> None:
+        await self._channel.request({"op": "make-volume", "box": volume})
+
+    async def delete_volume(self, volume: str) -> None:
+        await self._channel.request({"op": "delete-volume", "box": volume})
 
     def keep_state(self) -> None:
         """Do not remove the state directory at the end: another kind of sandbox goes on with it."""
@@ -279,6 +286,13 @@ class NamespaceMachine(base.Machine):
             raise OSError(answer["errno"], answer["error"])
         return answer
 
+    async def mount(self, volume: str, path: str, read_only: bool) -> None:
+        _, fds = await self._supervisor.request({"op": "clone-volume", "volume": volume, "read_only": read_only})
+        await self.channel.request({"op": "mount", "volume": volume, "path": path}, tuple(fds))
+
+    async def unmount(self, volume: str) -> None:
+        await self.channel.request({"op": "unmount", "volume": volume})
+
     async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
         if not self._own_network:
             return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))
@@ -347,6 +361,7 @@ def _command(fd: int) -> list[str]:
 
 def _limits(own_network: bool, privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
     limits = [OWN_NETWORK if own_network else base.SHARED_NETWORK]
+    limits.append("the size of a disk, a box's own or an attached one, is not enforced")
     limits.append("fork copies the files of a box, not its running processes")
     if not privileged:
         limits.append(

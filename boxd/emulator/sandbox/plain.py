@@ -7,6 +7,7 @@ directory. File transfer is confined to it (see `walk`).
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -31,6 +32,7 @@ class PlainSandbox(base.Sandbox):
 
     name = "plain"
     own_network = False
+    mounts = False
 
     def __init__(self, state: str, remove_at_end: bool, refusals: tuple[str, ...] = ()) -> None:
         self._state = state
@@ -45,6 +47,7 @@ class PlainSandbox(base.Sandbox):
             "absolute paths in commands are the host's",
             "absolute paths in file transfers are below the box's directory, which commands do not know",
             "processes that leave their session outlive their box, and all do when the emulator is killed by SIGKILL",
+            "disks can be made, but not attached",
             SHARED_NETWORK,
             "fork copies the files of a box, not its running processes",
         )
@@ -65,6 +68,12 @@ class PlainSandbox(base.Sandbox):
 
     async def delete(self, box: str) -> None:
         await asyncio.to_thread(shutil.rmtree, self._disk(box), True)
+
+    async def make_volume(self, volume: str) -> None:
+        os.makedirs(os.path.join(self._state, "volumes", volume), mode=0o700)
+
+    async def delete_volume(self, volume: str) -> None:
+        await asyncio.to_thread(shutil.rmtree, os.path.join(self._state, "volumes", volume), True)
 
     async def close(self) -> None:
         for machine in list(self._machines):
@@ -185,6 +194,12 @@ class PlainMachine(base.Machine):
 
     async def open_console(self) -> int | None:
         return None
+
+    async def mount(self, volume: str, path: str, read_only: bool) -> None:
+        raise OSError(errno.EOPNOTSUPP, "nothing can be mounted without namespaces")
+
+    async def unmount(self, volume: str) -> None:
+        raise OSError(errno.EOPNOTSUPP, "nothing can be mounted without namespaces")
 
     async def connect(self, port: int, protocol: str = "tcp") -> socket.socket:
         return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))

@@ -91,6 +91,7 @@ class Supervisor:
     def __init__(self, sock: socket.socket, config: wire.Message) -> None:
         self._sock = sock
         self._disks: str = config["disks"]
+        self._volumes = os.path.join(os.path.dirname(self._disks), "volumes")
         self._remove_at_end: str = config["remove_at_end"]
         self._boxes: dict[int, str] = {}
         self._workers: dict[int, tuple[int, int]] = {}
@@ -117,6 +118,9 @@ class Supervisor:
             "prepare": self._work,
             "copy": self._work,
             "delete": self._work,
+            "make-volume": self._work,
+            "delete-volume": self._work,
+            "clone-volume": self._clone_volume,
         }
 
     def serve(self) -> None:
@@ -127,9 +131,9 @@ class Supervisor:
         serve.serve(self._sock, ready, lambda request, fds: self._operations[request["op"]](request, fds), self._ended)
         self._end()
 
-    def _tell(self, message: wire.Message) -> None:
+    def _tell(self, message: wire.Message, fds: tuple[int, ...] = ()) -> None:
         try:
-            wire.send(self._sock, message)
+            wire.send(self._sock, message, fds)
         except ConnectionError:
             # The emulator is gone: the next look at the socket finds its end.
             return
@@ -203,7 +207,25 @@ class Supervisor:
         os.close(report_write)
         self._workers[pid] = (request["id"], report_read)
 
+    def _clone_volume(self, request: wire.Message, fds: list[int]) -> None:
+        """Answer with a detached mount of a volume, which a box's first process puts in place."""
+        attributes = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV
+        if request["read_only"]:
+            attributes |= linux.MOUNT_ATTR_RDONLY
+        try:
+            fd = linux.clone_mount(os.path.join(self._volumes, request["volume"]), attributes)
+        except OSError as error:
+            self._tell({"id": request["id"], "errno": error.errno or 5, "error": error.strerror or str(error)})
+            return
+        try:
+            self._tell({"id": request["id"]}, (fd,))
+        finally:
+            os.close(fd)
+
     def _do(self, request: wire.Message) -> None:
+        if request["op"].endswith("-volume"):
+            self._change_volume(request["op"], os.path.join(self._volumes, request["box"]))
+            return
         disk = os.path.join(self._disks, request["box"])
         if request["op"] == "delete":
             trees.remove(disk)
@@ -211,6 +233,14 @@ class Supervisor:
             rootfs.make_disk(self._plan, disk)
         else:
             self._copy(os.path.join(self._disks, request["source"]), disk)
+
+    def _change_volume(self, operation: str, path: str) -> None:
+        if operation == "delete-volume":
+            trees.remove(path)
+            return
+        os.makedirs(self._volumes, mode=0o700, exist_ok=True)
+        os.mkdir(path, 0o755)
+        os.chown(path, self._plan.user, self._plan.group)
 
     def _copy(self, source: str, target: str) -> None:
         os.mkdir(target, 0o755)

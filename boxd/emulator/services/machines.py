@@ -8,7 +8,6 @@ from typing import Any
 from boxd import messages as pb
 
 from ..box import HIBERNATED, Box, Spec
-from ..errors import Code, EmulatorError
 from ..options import GIB
 from .base import Context, Handlers
 
@@ -63,22 +62,13 @@ class Machines(Handlers):
 
     async def _create(self, name: str, spec: Spec, config: pb.VmConfig | None, disk: str = "") -> Box:
         """Make a box, of a copy of `disk` if that is given, with what leads into it."""
-        box = await self._boxes.create(name, spec, disk)
-        try:
-            await self._plane.set_up(box, config)
-        except EmulatorError:
-            await self._boxes.destroy(box)
-            raise
-        return box
+        return await self._boxes.create(name, spec, disk, lambda box: self._plane.set_up(box, config))
 
     async def _fork(self, source: Box, request: pb.ForkVmRequest, spec: Spec) -> Box:
-        box = await self._boxes.fork(source, request.name, spec, request.shared)
-        try:
-            await self._plane.copy(source, box, request.config)
-        except EmulatorError:
-            await self._boxes.destroy(box)
-            raise
-        return box
+        def set_up(box: Box) -> None:
+            self._plane.copy(source, box, request.config)
+
+        return await self._boxes.fork(source, request.name, spec, request.shared, set_up)
 
     async def get_vm(self, request: pb.GetVmRequest, context: Context) -> pb.GetVmResponse:
         return self._details(self._boxes.find(request.vm_id, names=self._options.get_by_name))
@@ -183,8 +173,6 @@ def spec_from(config: pb.VmConfig | None, env: Any) -> Spec:
     variables = {item.key: item.value for item in env}
     if config is None:
         return Spec(env=variables)
-    if config.volumes:
-        raise EmulatorError(Code.NOT_FOUND, f"there is no disk {config.volumes[0].disk_id!r}")
     lifecycle = config.srf
     return Spec(
         vcpu=config.vcpu,
