@@ -150,12 +150,9 @@ class Boxes:
                     else:
                         await self.sandbox.prepare(box.id, box.name)
                     await self._boot(box)
-                except EmulatorError:
+                except (OSError, SandboxError, EmulatorError) as error:
                     await self._discard(box)
-                    raise
-                except (OSError, SandboxError) as error:
-                    await self._discard(box)
-                    raise EmulatorError(Code.INTERNAL, f"box {box.name} could not be made: {error}") from error
+                    raise _not_made(error, f"box {box.name} could not be made") from error
         return box
 
     async def fork(self, source: Box, name: str, spec: Spec, shared: bool, set_up: SetUp | None = None) -> Box:
@@ -171,12 +168,9 @@ class Boxes:
                         set_up(box)
                     await self.copy_disk(source, box.id, box.name)
                     await self._boot(box)
-                except EmulatorError:
+                except (OSError, SandboxError, EmulatorError) as error:
                     await self._discard(box)
-                    raise
-                except (OSError, SandboxError) as error:
-                    await self._discard(box)
-                    raise EmulatorError(Code.INTERNAL, f"box {source.name} could not be forked: {error}") from error
+                    raise _not_made(error, f"box {source.name} could not be forked") from error
         return box
 
     async def copy_disk(self, source: Box, target: str, hostname: str) -> None:
@@ -397,6 +391,10 @@ class Boxes:
 
 def _nothing() -> None:
     """Nobody listens for changes."""
+
+
+def _not_made(error: Exception, what: str) -> EmulatorError:
+    return error if isinstance(error, EmulatorError) else EmulatorError(Code.INTERNAL, f"{what}: {error}")
 
 
 def _wrong_state(box: Box, advice: str) -> EmulatorError:
