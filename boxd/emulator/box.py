@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -69,6 +69,10 @@ class Box:
     machine: Machine | None = None
     console: Console = field(default_factory=Console)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock, repr=False)
+
+
+SetUp = Callable[[Box], None]
+"""Gives a new box what it has beside its machine, before it boots. Raises `EmulatorError`."""
 
 
 @dataclass

@@ -24,6 +24,7 @@ from .box import (
     SUSPENDED,
     Box,
     BoxRecord,
+    SetUp,
     Spec,
     check_spec,
     merge_specs,
@@ -35,9 +36,6 @@ from .names import check_name, make_name
 from .options import Options
 from .sandbox import Machine, Sandbox, SandboxError
 from .store import Store, Table
-
-SetUp = Callable[[Box], None]
-"""Gives a new box what it has beside its machine, before it boots. Raises `EmulatorError`."""
 
 
 class Boxes:
