@@ -96,7 +96,7 @@ def _bounded(seconds: float) -> Iterator[None]:
 def _no_settings_from_outside() -> Iterator[None]:
     """The developer's own variables must not reach the tests, or the tests the real service."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("API_KEY", "TOKEN", "API_URL", "EXCHANGE_URL", "ORG", "TRACE"):
+        for name in ("API_KEY", "TOKEN", "API_URL", "EXCHANGE_URL", "ORG", "PROTOCOL", "TRACE"):
             patch.delenv(f"BOXD_{name}", raising=False)
         yield
 

@@ -214,25 +214,29 @@ class Http1Stream:
         response = await transport.handle_async_request(self._request(timeouts))
         assert isinstance(response.stream, httpx.AsyncByteStream)
         body = response.stream.__aiter__()
+        bare = True
         try:
             headers = [(name.lower(), value) for name, value in response.headers.raw]
             self._events.on_headers(response.status_code, headers, False)
             while not self.done:
                 await self._room()
                 data = await body.__anext__()
+                bare = False
                 self._unread += len(data)
                 self._events.on_data(data)
         except StopAsyncIteration:
             if not self.done:
                 self.done = True
-                self._end(headers, response.extensions.get("trailers"))
+                self._end(headers, response.extensions.get("trailers"), bare)
         finally:
             await _leave(body, response.stream)
 
-    def _end(self, headers: Headers, trailers: Headers | None) -> None:
-        """The response is over. Not every transport of httpx shows trailers."""
-        needed = (b"te", b"trailers") in self._headers and all(name != b"grpc-status" for name, _ in headers)
-        if trailers is None and needed:
+    def _end(self, headers: Headers, trailers: Headers | None, bare: bool) -> None:
+        """The response is over; `bare`: without a body. Not every transport of httpx shows trailers."""
+        if bare and not trailers and (b"te", b"trailers") in self._headers:
+            # gRPC's "Trailers-Only": httpx does not tell that the header block was the last.
+            trailers = [one for one in headers if one[0].startswith(b"grpc-")] or trailers
+        if trailers is None and (b"te", b"trailers") in self._headers:
             text = "the httpx transport gives no trailers, which gRPC needs: use protocol 'connect' or 'grpc-web'"
             self._events.on_failure(StreamFailure("protocol", ErrorCode.NO_ERROR, text))
         else:
