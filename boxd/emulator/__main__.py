@@ -24,6 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"boxd.emulator: {error}", file=sys.stderr)
         return 1
     settings = {key: value for key, value in vars(parsed).items() if value is not None and key != "json"}
+    if "faults" in settings:
+        settings["faults"] = tuple(settings["faults"])
     try:
         asyncio.run(_serve(Emulator(Options(**settings)), parsed.json))
     except (SandboxError, OSError, ValueError) as error:
@@ -64,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         help="boxes without a root user to become",
     )
     parser.add_argument("--max-boxes", type=int, help="boxes at once (default 10)")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        dest="faults",
+        metavar="METHOD:KIND[:NAME=VALUE...]",
+        help="let calls fail, such as Exec:unavailable:times=2 or *:latency:seconds=0.2 (can be given again)",
+    )
     parser.add_argument("--api-key", help="the key to accept (default: a new one)")
     parser.add_argument("--json", action="store_true", help="print one line of JSON when ready")
     return parser

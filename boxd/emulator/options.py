@@ -54,6 +54,8 @@ class Options:
     """Seconds over which exchanges are counted."""
     kill_grace: float = 2.0
     """Seconds between SIGTERM and SIGKILL for the command of a cancelled exec."""
+    faults: tuple[str, ...] = ()
+    """What goes wrong from the start, as `boxd.emulator.faults.parse` reads it, such as `Exec:unavailable:times=2`."""
     generation: int = 2
     """2: the newer API; 1: its additions answer UNIMPLEMENTED, as an old server does."""
     get_by_name: bool = True

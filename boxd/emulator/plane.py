@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from boxd import messages as pb
 
 from .box import Box
 from .disks import Disks
+from .faults import Faults
 from .forward import Forwarder
 from .machines import Boxes
 from .options import Options
 from .proxies import Proxies
+from .sandbox import Machine
 from .store import Store
 
 
@@ -22,10 +25,12 @@ class DataPlane:
         self._options = options
         self.disks = Disks(boxes, boxes.sandbox, store)
         self.proxies = Proxies(boxes, store, options.zone)
+        self.faults = Faults(options.faults)
         self.port = 0
         self._forwarder = Forwarder(self.proxies.connect)
         self._stack = contextlib.AsyncExitStack()
         boxes.destroyed.append(self._forget)
+        boxes.booted.append(self._delay)
 
     async def start(self) -> None:
         """Listen. Raises `OSError`."""
@@ -49,6 +54,10 @@ class DataPlane:
         """Give a fork what its source has and its configuration asks for. Raises `EmulatorError`."""
         self.proxies.copy(source, box)
         self.set_up(box, config)
+
+    async def _delay(self, box: Box, machine: Machine) -> None:
+        for fault in self.faults.take("", booting=True):
+            await asyncio.sleep(fault.seconds)
 
     async def _forget(self, box: Box) -> None:
         self.proxies.forget(box)

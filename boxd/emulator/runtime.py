@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 
 from .exchange import PATH, Exchange, RateLimit
+from .faults import Faults
 from .machines import Boxes
 from .options import Options
 from .plane import DataPlane
@@ -36,6 +37,8 @@ class Local:
     """A token that is good for 24 hours."""
     proxy_port: int
     """The port of `http://NAME.localhost:PORT`, the page of the box NAME."""
+    faults: Faults
+    """What goes wrong on demand: `faults.add("unavailable", "Exec", times=2)`."""
     sandbox: str
     """`namespaces` or `plain`."""
     limits: tuple[str, ...]
@@ -104,6 +107,7 @@ class Emulator:
             api_key=options.api_key,
             token=tokens.issue(_TOKEN_SECONDS)[0],
             proxy_port=plane.port,
+            faults=plane.faults,
             sandbox=sandbox.name,
             limits=sandbox.limits,
         )

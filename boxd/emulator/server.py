@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -19,6 +20,8 @@ from boxd import methods
 from boxd.transport.method import Kind, Method
 
 from .errors import EmulatorError
+from .faults import GOAWAY, LATENCY, RESET, STREAM_RESET, Fault
+from .listener import reset
 from .options import MIB, Options
 from .service import Context, Service, snake_case
 from .tokens import Tokens
@@ -37,6 +40,7 @@ _CONFIGURATION = Configuration(
     http2_stream_window_size=4 * MIB,
 )
 _MOST_STREAMS = 1000
+_GOAWAY = 0x7
 
 AnyStream = Stream[Any, Any]
 
@@ -80,18 +84,21 @@ class Adapter:
         for name in methods.names():
             method: Method[Any, Any] = getattr(methods, name)
             if self._service.implements(name):
-                call = self._wrap(getattr(self._service, snake_case(name)), method.kind)
+                call = self._wrap(name, getattr(self._service, snake_case(name)), method.kind)
             else:
                 call = _refuse(name)
             table[method.path] = Handler(call, _CARDINALITIES[method.kind], method.request, method.response)
         return table
 
-    def _wrap(self, handler: Any, kind: Kind) -> Callable[[AnyStream], Coroutine[Any, Any, None]]:
+    def _wrap(self, name: str, handler: Any, kind: Kind) -> Callable[[AnyStream], Coroutine[Any, Any, None]]:
         async def call(stream: AnyStream) -> None:
             try:
                 if self._headers:
                     await stream.send_initial_metadata(metadata=self._headers)
                 context = self._context(stream)
+                faults = self._service.faults.take(name)
+                if faults and await strike(stream, faults, 0):
+                    return
                 if kind in (Kind.UNARY, Kind.SERVER_STREAM):
                     argument = await stream.recv_message()
                 else:
@@ -99,7 +106,7 @@ class Adapter:
                 if kind in (Kind.UNARY, Kind.CLIENT_STREAM):
                     await stream.send_message(await handler(argument, context))
                 else:
-                    await _send_all(stream, handler(argument, context))
+                    await _send_all(stream, handler(argument, context), faults)
             except EmulatorError as error:
                 raise GRPCError(Status(error.code.value), error.message) from error
 
@@ -123,26 +130,68 @@ def _refuse(name: str) -> Callable[[AnyStream], Coroutine[Any, Any, None]]:
     return call
 
 
-async def _send_all(stream: AnyStream, responses: Any) -> None:
+async def _send_all(stream: AnyStream, responses: Any, faults: list[Fault]) -> None:
+    sent = 0
     try:
         async for response in responses:
             await stream.send_message(response)
+            if faults:
+                sent += 1
+                if await strike(stream, faults, sent):
+                    return
     finally:
         await responses.aclose()
 
 
+async def strike(stream: AnyStream, faults: list[Fault], sent: int) -> bool:
+    """Let happen what is due after `sent` responses; True when the call is over. A status is raised."""
+    for fault in faults:
+        if fault.after != sent:
+            continue
+        inner = stream._stream
+        if fault.kind == LATENCY:
+            await asyncio.sleep(fault.seconds)
+        elif fault.kind == RESET:
+            reset(inner._transport)
+            return True
+        elif fault.kind == STREAM_RESET:
+            await stream.cancel()
+            return True
+        elif fault.kind == GOAWAY:
+            protocol: Any = inner._transport.get_protocol()
+            number = inner.id or 0
+            protocol.refuse_after(number if sent else max(0, number - 2))
+            if not sent:
+                await stream.cancel()
+                return True
+        elif fault.code is not None:
+            raise EmulatorError(fault.code, fault.message or f"a fault on demand: {fault.kind}")
+    return False
+
+
 class _Protocol(H2Protocol):
     """A connection that allows more calls at once than grpclib's hundred."""
+
+    last_stream_id: int | None = None
+    """The last stream that a GOAWAY frame left alone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self.connection._connection.update_settings({SettingCodes.MAX_CONCURRENT_STREAMS: _MOST_STREAMS})
         self.connection.flush()
 
+    def refuse_after(self, last_stream_id: int) -> None:
+        """Send a GOAWAY frame that leaves the streams up to `last_stream_id` alone, and keep the connection."""
+        if self.last_stream_id is None or last_stream_id < self.last_stream_id:
+            # A later GOAWAY must not name a higher stream (RFC 9113, section 6.8).
+            self.last_stream_id = last_stream_id
+        frame = struct.pack("!IBII", 8 << 8 | _GOAWAY, 0, 0, self.last_stream_id) + struct.pack("!I", 0)
+        self.connection._transport.write(frame)
+
     def go_away(self) -> None:
         """Close the connection with a GOAWAY frame (RFC 9113, section 6.8)."""
         if not self.connection.is_closing():
-            self.connection._connection.close_connection()
+            self.connection._connection.close_connection(last_stream_id=self.last_stream_id)
             self.connection.flush()
             self.connection.close()
 

@@ -39,6 +39,7 @@ class Handlers:
         self._store = store
         self._tokens = tokens
         self._plane = plane
+        self.faults = plane.faults
         self._images = Images(boxes, store)
         boxes.destroyed.append(self._images.forget_box)
         self._background: set[asyncio.Task[Any]] = set()
