@@ -13,6 +13,7 @@ from .faults import Faults
 from .forward import Forwarder
 from .machines import Boxes
 from .options import Options
+from .ports import Ports
 from .proxies import Proxies
 from .sandbox import Machine
 from .store import Store
@@ -25,6 +26,7 @@ class DataPlane:
         self._options = options
         self.disks = Disks(boxes, boxes.sandbox, store)
         self.proxies = Proxies(boxes, store, options.zone)
+        self.ports = Ports(boxes, store, options.host)
         self.faults = Faults(options.faults)
         self.port = 0
         self._forwarder = Forwarder(self.proxies.connect)
@@ -38,6 +40,8 @@ class DataPlane:
         self.port = await self._forwarder.start(self._options.host, self._options.proxy_port)
         if not self.proxies.zone:
             self.proxies.zone = f"localhost:{self.port}"
+        self._stack.push_async_callback(self.ports.close)
+        await self.ports.restore()
 
     async def close(self) -> None:
         """Close the listeners and the connections. Idempotent."""
@@ -61,4 +65,5 @@ class DataPlane:
 
     async def _forget(self, box: Box) -> None:
         self.proxies.forget(box)
+        await self.ports.forget(box)
         self.disks.forget(box)
