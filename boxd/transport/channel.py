@@ -23,7 +23,7 @@ from boxd.transport.forks import on_fork
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers
 from boxd.transport.journal import Journal
-from boxd.transport.metadata import Metadata, encode_metadata, header_list_size
+from boxd.transport.metadata import Metadata, encode_metadata, header_list_size, split_user_agent
 from boxd.transport.method import Method
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
@@ -90,9 +90,10 @@ class Channel:
         use_get: bool = False,
         trace: str | None = None,
     ) -> None:
-        """`metadata` goes with every call. `connection_options` say how connections live, `dial_options` how they are
-        made, `engine_options` what they announce in HTTP/2. `max_receive_bytes` limits a received message, uncompressed
-        (None: no limit). `observe` is a response header's name and what to call with its value when a response has it.
+        """`metadata` goes with every call; a `user-agent` in it, or in a call's, replaces the channel's.
+        `connection_options` say how connections live, `dial_options` how they are made, `engine_options` what they
+        announce in HTTP/2. `max_receive_bytes` limits a received message, uncompressed (None: no limit). `observe` is
+        a response header's name and what to call with its value when a response has it.
 
         `protocol` is `grpc`, `grpc-web`, `grpc-web-text` or `connect`; `codec` is `proto`, `json` or one of your own;
         `compression` is `gzip` to compress requests of `compress_from` bytes and more. `http_version` is `2`, or `1.1`
@@ -110,9 +111,9 @@ class Channel:
         self._codec = get_codec(codec)
         self.protocol = make_protocol(protocol, Content(self._codec.name, compression, compress_from), use_get=use_get)
         self.max_receive_bytes = max_receive_bytes
-        self._metadata = encode_metadata(metadata)
+        agent, self._metadata = split_user_agent(encode_metadata(metadata))
         self._credentials = credentials
-        self._user_agent = user_agent or default_user_agent()
+        self._user_agent = user_agent or (agent.decode() if agent else default_user_agent())
         self._observed = b"" if observe is None else observe[0].encode()
         self._observer = None if observe is None else observe[1]
         self._plans: dict[str, Plan[Any, Any]] = {}
@@ -232,7 +233,11 @@ class Channel:
     ) -> tuple[Headers, StreamSource]:
         """A call's request headers, and a connection on which to open its stream before anything else is awaited.
         `before` and `after` are the format's, around the timeout; see `call` for the rest."""
-        custom = encode_metadata(metadata) if metadata else []
+        custom: Headers = []
+        if metadata:
+            agent, custom = split_user_agent(encode_metadata(metadata))
+            if agent is not None:
+                after = [*split_user_agent(after)[1], (b"user-agent", agent)]
         if deadline is not None and deadline.remaining() <= 0:
             raise DeadlineExceeded("the call's time was over before it was sent", unprocessed=True)
         if self._credentials is not None:

@@ -118,7 +118,7 @@ class _Attempt:
         return EarlyBytes(wire, reply.rest) if reply.rest else wire
 
     async def _start_tls(self, wire: Wire, name: str, alpn: Sequence[str], whose: str = "") -> TlsWire:
-        from boxd.transport.tls import TlsWire, tls_failure
+        from boxd.transport.tls import TlsWire, tls_failure, tls_reason
 
         self.step = "TLS"
         try:
@@ -129,7 +129,7 @@ class _Attempt:
             tls = TlsWire(wire, context, name, alpn)
             await tls.handshake()
         except (OSError, ValueError) as exc:  # ValueError: a name that no certificate can have.
-            if str(getattr(exc, "reason", "")).endswith("ALERT_NO_APPLICATION_PROTOCOL") and not whose:
+            if tls_reason(exc).endswith("ALERT_NO_APPLICATION_PROTOCOL") and not whose:
                 raise self._no_http2(None) from exc
             reason = tls_failure(exc) if isinstance(exc, OSError) else f"TLS handshake failed: {exc}"
             raise self.failed(whose + reason, TlsFailed) from exc

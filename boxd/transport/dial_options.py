@@ -101,7 +101,7 @@ class DialOptions:
         if self.client_cert is not None:
             try:
                 context.load_cert_chain(self.client_cert, self.client_key, self._key_password)
-            except OSError as exc:
+            except (OSError, ValueError) as exc:
                 raise OSError(f"client_cert {os.fspath(self.client_cert)!r} cannot be used: {exc}") from exc
         return context
 

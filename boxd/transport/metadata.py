@@ -74,6 +74,12 @@ def decode_binary(value: bytes) -> bytes:
         return value
 
 
+def split_user_agent(fields: Headers) -> tuple[bytes | None, Headers]:
+    """A `user-agent` among header fields, the last if there are several, and the other fields."""
+    agents = [value for name, value in fields if name == b"user-agent"]
+    return (agents[-1] if agents else None), [one for one in fields if one[0] != b"user-agent"]
+
+
 def header_list_size(headers: Headers) -> int:
     """The size of a header list as SETTINGS_MAX_HEADER_LIST_SIZE counts it (RFC 9113 section 6.5.2)."""
     return sum(len(name) + len(value) + 32 for name, value in headers)

@@ -25,11 +25,17 @@ _CLIENT_CERTIFICATE = {
 _ALPN = threading.Lock()
 
 
+def tls_reason(exc: BaseException) -> str:
+    """OpenSSL's name for what went wrong, such as `TLSV1_ALERT_UNKNOWN_CA`; not every version of Python knows it."""
+    known = getattr(exc, "reason", None)
+    return known or str(exc).partition("] ")[2].partition(" (")[0].upper().replace(" ", "_")
+
+
 def tls_failure(exc: OSError) -> str:
     """Why TLS failed, for a person."""
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {exc.verify_message}"
-    reason = str(getattr(exc, "reason", None) or "")
+    reason = tls_reason(exc)
     for alert, meaning in _CLIENT_CERTIFICATE.items():
         if reason.endswith(alert):
             return f"it refused the TLS handshake ({reason}): {meaning}"

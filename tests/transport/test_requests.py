@@ -123,6 +123,17 @@ async def test_r7_user_agent(connect: Connect) -> None:
 
 
 @pytest.mark.anyio
+async def test_r7_user_agent_in_metadata(connect: Connect) -> None:
+    """Sent once: a call's wins over the channel's."""
+    options = {"metadata": [("User-Agent", "mine/1")]}
+    sent = await request_of(connect, options=options)
+    assert [value for name, value in sent if name == b"user-agent"] == [b"mine/1"]
+    sent = await request_of(connect, options=options, metadata=[("x", "y"), ("user-agent", "mine/2")])
+    assert [value for name, value in sent if name == b"user-agent"] == [b"mine/2"]
+    assert (b"x", b"y") in sent
+
+
+@pytest.mark.anyio
 async def test_r8_encodings(connect: Connect) -> None:
     headers = dict(await request_of(connect))
     assert headers[b"grpc-accept-encoding"] == b"identity,gzip"

@@ -194,7 +194,7 @@ class Receiver:
             _check_first_bytes(data, peer)
             if length > self._max_frame_size:
                 # No server begins with a huge frame: it is text, or a TLS alert, read as one.
-                raise NotHTTP2Fault(f"{peer} does not speak HTTP/2: it answered {data[:32]!r}{_hint(data)}")
+                raise NotHTTP2Fault(f"{peer} does not speak HTTP/2: it answered {data[:32]!r}")
             if kind != SETTINGS or flags & FLAG_ACK:
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "the server's first frame is not SETTINGS")
         if length > self._max_frame_size:
@@ -289,12 +289,9 @@ def _is_cut_status_line(data: bytes) -> bool:
 
 
 def _check_first_bytes(data: bytes, peer: str) -> None:
-    """Tell at once when the peer answers in HTTP/1.x: its text reads as the header of a huge frame."""
+    """Tell at once when the peer answers in HTTP/1.x or TLS: its text reads as the header of a huge frame."""
     if data.startswith(b"HTTP/"):
         line = data[:256].split(b"\r\n", 1)[0].split(b"\n", 1)[0].decode("latin-1")
         raise NotHTTP2Fault(f"{peer} does not speak HTTP/2: it answered {line!r}")
-
-
-def _hint(data: bytes) -> str:
-    """A TLS server answers plaintext with an alert (RFC 8446 section 6)."""
-    return ", which is TLS: use https://" if data.startswith(b"\x15\x03") else ""
+    if data.startswith(b"\x15\x03"):  # An alert (RFC 8446 section 6).
+        raise NotHTTP2Fault(f"{peer} does not speak HTTP/2: it answered {data[:32]!r}, which is TLS: use https://")
