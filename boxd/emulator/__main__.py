@@ -44,6 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--exchange-port", type=int, help="port of the token exchange; 0, the default, takes a free one"
     )
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve over TLS too, with this certificate chain")
+    parser.add_argument("--tls-key", metavar="FILE", help="the certificate's key, unless it is in the same file")
+    parser.add_argument("--tls-port", type=int, help="gRPC port over TLS; 0, the default, takes a free one")
     parser.add_argument(
         "--proxy-port",
         type=int,
@@ -108,6 +111,7 @@ def _announce(local: Local, as_json: bool) -> None:
             "api_key": local.api_key,
             "token": local.token,
             "proxy_port": local.proxy_port,
+            **({"tls_url": local.tls_url} if local.tls_url else {}),
         }
         print(json.dumps(where), flush=True)
     else:
@@ -115,6 +119,8 @@ def _announce(local: Local, as_json: bool) -> None:
         print(f"  export BOXD_API_URL={local.api_url}")
         print(f"  export BOXD_EXCHANGE_URL={local.exchange_url}")
         print(f"  export BOXD_API_KEY={local.api_key}\n")
+        if local.tls_url:
+            print(f"Over TLS: {local.tls_url}")
         print(f"The page of a box: {local.box_url('NAME')}")
         print("Ctrl-C ends it.", flush=True)
     for limit in local.limits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import h11
@@ -21,8 +21,8 @@ _LONGEST_HEAD = 64 * 1024
 # What concerns one connection only (RFC 9110, section 7.6.1), and is therefore not passed on.
 _OF_ONE_CONNECTION = (b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization")
 
-Connect = Callable[[str], Awaitable[socket.socket]]
-"""Opens a connection to what a host name means. Raises `Refusal`."""
+Connect = Callable[[str], contextlib.AbstractAsyncContextManager[socket.socket]]
+"""Opens a connection to what a host name means, for as long as the context lasts. Raises `Refusal`."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -87,10 +87,12 @@ class Forwarder:
     async def _handle(self, client: _End, request: h11.Request) -> None:
         try:
             target, host = _target(request)
-            sock = await self._connect(host)
+            async with self._connect(host) as sock:
+                await self._pass_on(client, request, target, host, sock)
         except Refusal as refusal:
             await _answer(client, refusal)
-            return
+
+    async def _pass_on(self, client: _End, request: h11.Request, target: bytes, host: str, sock: socket.socket) -> None:
         upstream = _End(h11.CLIENT, *await asyncio.open_connection(sock=sock))
         try:
             peer = client.writer.get_extra_info("peername")

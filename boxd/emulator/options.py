@@ -19,6 +19,12 @@ class Options:
     """Port of the gRPC endpoint; 0 takes a free one."""
     exchange_port: int = 0
     """Port of the token exchange; 0 takes a free one."""
+    tls_cert: str = ""
+    """File of a certificate chain in PEM; with it, the gRPC endpoint is also served over TLS, on `tls_port`."""
+    tls_key: str = ""
+    """File of the certificate's key; empty: it is in `tls_cert`."""
+    tls_port: int = 0
+    """Port of the endpoint over TLS; 0 takes a free one."""
     proxy_port: int = 0
     """Port of the HTTP server for the boxes' pages, `http://NAME.localhost:PORT`; 0 takes a free one."""
     state: str | None = None
@@ -64,7 +70,7 @@ class Options:
     """Value of the header `x-boxd-py-sdk-latest` on every response; empty: no such header."""
 
     def __post_init__(self) -> None:
-        for port in (self.port, self.exchange_port, self.proxy_port):
+        for port in (self.port, self.exchange_port, self.proxy_port, self.tls_port):
             if not 0 <= port <= 65535:
                 raise ValueError(f"the port {port} is not in 0..65535")
         if self.sandbox not in ("auto", "namespaces", "plain"):

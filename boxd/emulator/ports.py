@@ -130,7 +130,8 @@ class Ports:
                     return
                 inner = await asyncio.open_connection(sock=sock)
                 try:
-                    await join((reader, writer), inner)
+                    with self._boxes.in_use(self._boxes.existing(exposed.box_id)):
+                        await join((reader, writer), inner)
                 finally:
                     inner[1].close()
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 from boxd import messages as pb
@@ -148,9 +149,17 @@ class Proxies:
                     raise Refusal(404, error.message) from error
         raise Refusal(404, f"{host!r} is no address of a box: those are like NAME.{self.zone}")
 
-    async def connect(self, host: str) -> socket.socket:
-        """A connection to the program that a host name leads to; wakes a suspended box. Raises `Refusal`."""
+    @contextlib.asynccontextmanager
+    async def connect(self, host: str) -> AsyncIterator[socket.socket]:
+        """A connection to the program that a host name leads to; wakes a suspended box, and keeps it in use.
+
+        Raises `Refusal`.
+        """
         box, route = self._find(host)
+        with self._boxes.in_use(box):
+            yield await self._open(box, route)
+
+    async def _open(self, box: Box, route: Route) -> socket.socket:
         try:
             machine = await self._boxes.ready(box)
         except EmulatorError as error:

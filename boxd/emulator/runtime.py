@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import ssl
 import tempfile
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ class Local:
 
     api_url: str
     """The gRPC endpoint: `http://127.0.0.1:PORT`."""
+    tls_url: str
+    """The same over TLS, `https://127.0.0.1:PORT`; empty without a certificate."""
     exchange_url: str
     """Where an API key is exchanged for a token."""
     api_key: str = field(repr=False)
@@ -101,8 +104,15 @@ class Emulator:
         stack.push_async_callback(server.shut_down)
         await server.start(options.host, options.port)
         host = f"[{options.host}]" if ":" in options.host else options.host
+        tls_url = ""
+        if options.tls_cert:
+            secure = make_server(service, tokens, options)
+            stack.push_async_callback(secure.shut_down)
+            await secure.start(options.host, options.tls_port, ssl=_tls(options))
+            tls_url = f"https://{host}:{secure.port}"
         return Local(
             api_url=f"http://{host}:{server.port}",
+            tls_url=tls_url,
             exchange_url=f"http://{host}:{exchange_port}{PATH}",
             api_key=options.api_key,
             token=tokens.issue(_TOKEN_SECONDS)[0],
@@ -111,6 +121,15 @@ class Emulator:
             sandbox=sandbox.name,
             limits=sandbox.limits,
         )
+
+
+def _tls(options: Options) -> ssl.SSLContext:
+    """TLS 1.2 or newer with HTTP/2 (RFC 9113, section 9.2). Raises `OSError` for files that cannot be used."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(options.tls_cert, options.tls_key or None)
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def _state_directory(wanted: str | None) -> tuple[str, bool]:

@@ -193,6 +193,20 @@ async def test_a_websocket_and_a_client_that_leaves() -> None:
 
 
 @asynchronous
+async def test_a_box_whose_page_is_open_is_in_use() -> None:
+    async with emulator() as client:
+        lifecycle = pb.SrfConfig(auto_suspend_timeout_secs=1)
+        await client("CreateVm", pb.CreateVmRequest(name="one", config=pb.VmConfig(srf=lifecycle)))
+        await serve(client, "one", 8000, "one")
+        async with page(client) as one:
+            await one.ask("/ws", "one.localhost", "Connection: Upgrade", "Upgrade: websocket")
+            await one.head()
+            # Longer than the time after which an idle box is suspended.
+            await asyncio.sleep(1.5)
+            assert (await client("GetVm", pb.GetVmRequest(vm_id="one"))).status == "running"
+
+
+@asynchronous
 async def test_requests_that_are_refused_here() -> None:
     async with emulator() as client:
         for text, status in (
