@@ -173,9 +173,8 @@ class AsyncioWire(asyncio.Protocol):
 
 
 async def connect_tcp(host: str, port: int) -> AsyncioWire:
-    """Connect, to the first address that answers: IPv6 and IPv4 are raced (RFC 8305). Raises `OSError`."""
-    loop = asyncio.get_running_loop()
-    _, wire = await loop.create_connection(AsyncioWire, host, port, happy_eyeballs_delay=0.25)
+    """Connect to an IP address. Raises `OSError`."""
+    _, wire = await asyncio.get_running_loop().create_connection(AsyncioWire, host, port)
     return wire
 
 

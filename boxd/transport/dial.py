@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from boxd.transport.addresses import connect_tcp
 from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import ConnectFailed, NoHttp2Agreed, TlsFailed
 from boxd.transport.options import ConnectionOptions
@@ -146,16 +147,13 @@ class _Attempt:
 
 async def _connect(target: Target) -> SocketWire | AsyncioWire:
     """The socket: asyncio's own transport there, anyio's stream on trio."""
-    unix = target.scheme == "unix"
+    if target.scheme != "unix":
+        return await connect_tcp(target.host, target.port)
     if in_trio():
-        if unix:
-            return SocketWire(await anyio.connect_unix(target.host))
-        return SocketWire(await anyio.connect_tcp(target.host, target.port))
+        return SocketWire(await anyio.connect_unix(target.host))
     from boxd.transport import asyncio_wire
 
-    if unix:
-        return await asyncio_wire.connect_unix(target.host)
-    return await asyncio_wire.connect_tcp(target.host, target.port)
+    return await asyncio_wire.connect_unix(target.host)
 
 
 def _reasons(exc: BaseException) -> str:
