@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         QuotaExceededError,
         TimeoutError,
         UnsupportedError,
+        WrongLoopError,
     )
     from boxd.options import HTTPOptions
     from boxd.transport.options import RetryPolicy
@@ -163,6 +164,7 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "QuotaExceededError",
     "TimeoutError",
     "UnsupportedError",
+    "WrongLoopError",
 ]
 
 

@@ -83,6 +83,7 @@ HOMES = {
     "QuotaExceededError": "boxd.errors",
     "TimeoutError": "boxd.errors",
     "UnsupportedError": "boxd.errors",
+    "WrongLoopError": "boxd.errors",
 }
 """The module of each public name, on the async surface."""
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         QuotaExceededError,
         TimeoutError,
         UnsupportedError,
+        WrongLoopError,
     )
     from boxd.options import HTTPOptions
     from boxd.resources.api_keys import ApiKeyService
@@ -152,6 +153,7 @@ __all__ = [  # noqa: RUF022  Grouped by subject.
     "QuotaExceededError",
     "TimeoutError",
     "UnsupportedError",
+    "WrongLoopError",
 ]
 
 

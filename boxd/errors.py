@@ -102,6 +102,11 @@ class BoxStoppedError(BoxdError):
     the command's failure tells."""
 
 
+class WrongLoopError(BoxdError, RuntimeError):
+    """An async client, or a command's streams, were used from another event loop than their own while that still runs,
+    or a command's streams in a process that was forked from theirs. No call was made."""
+
+
 _BY_CODE: dict[int, type[BoxdError]] = {
     2: InternalError,
     3: InvalidArgumentError,

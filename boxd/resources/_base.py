@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from boxd._version import __version__
 from boxd.config import Settings
-from boxd.errors import BoxdError, from_rpc
+from boxd.errors import BoxdError, WrongLoopError, from_rpc
 from boxd.options import HTTPOptions, dial_options
-from boxd.transport import Channel, RpcError, Stats, StatusCode
+from boxd.transport import Channel, RpcError, Stats, StatusCode, WrongLoop
 from boxd.update_notice import LATEST_HEADER, VERSION_HEADER, note_latest
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Session:
         header = self.credentials.current()
         try:
             return await channel.unary(method, request, bulk=bulk)
+        except WrongLoop as error:
+            raise WrongLoopError(str(error)) from error
         except RpcError as error:
             if not self._may_renew(error, header):
                 raise from_rpc(error, method.name) from error
@@ -142,28 +144,28 @@ class Stream(Generic[Req, Res]):
         """Send a message, and with `end` half-close after it. Waits while the server does not read."""
         try:
             await self._call.send(message, end=end)
-        except RpcError as error:
+        except (RpcError, WrongLoop) as error:
             raise self._public(error) from error
 
     async def end(self) -> None:
         """Half-close: no more messages from this side."""
         try:
             await self._call.end()
-        except RpcError as error:
+        except (RpcError, WrongLoop) as error:
             raise self._public(error) from error
 
     async def receive_batch(self) -> list[Res]:
         """The messages at hand, at least one; none when the call ended well. Cancelling the wait loses nothing."""
         try:
             return await self._call.receive_batch()
-        except RpcError as error:
+        except (RpcError, WrongLoop) as error:
             raise self._public(error) from error
 
     async def receive(self) -> Res | None:
         """The next message; None when the call ended well."""
         try:
             return await self._call.receive()
-        except RpcError as error:
+        except (RpcError, WrongLoop) as error:
             raise self._public(error) from error
 
     def cancel(self) -> None:
@@ -178,6 +180,8 @@ class Stream(Generic[Req, Res]):
     ) -> None:
         self._call.cancel()
 
-    def _public(self, error: RpcError) -> BoxdError:
+    def _public(self, error: RpcError | WrongLoop) -> BoxdError:
+        if isinstance(error, WrongLoop):
+            return WrongLoopError(str(error))
         self._on_error(error)
         return from_rpc(error, self._name)

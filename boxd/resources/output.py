@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 import anyio
 import anyio.lowlevel
 
-from boxd.errors import BoxdError
+from boxd.errors import BoxdError, WrongLoopError
 from boxd.resources.outcome import exit_unknown
 
 if TYPE_CHECKING:
@@ -258,6 +258,8 @@ class Output:
             elif not self.ended:
                 self._unknown = None if self._exit.code is not None else await self._told(exit_unknown())
                 self._end(None)
+        except WrongLoopError:
+            raise  # The stream goes on where it belongs.
         except (BoxdError, OSError) as error:
             told = await self._told(error) if isinstance(error, BoxdError) else error
             if not self.ended:

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from boxd.errors import TimeoutError
+from boxd.errors import TimeoutError, WrongLoopError
 from boxd.resources.output import Explain, Output, Spool
 from boxd.resources.stdin import PIECE, Source, beside, feed, open_input
 from boxd.types.exec import ExecResult
@@ -53,7 +53,11 @@ class StreamWriter:
         """Close the input: the command reads its end once it has read the rest. Idempotent."""
         if not self._ended:
             self._ended = True
-            await self._stream.end()
+            try:
+                await self._stream.end()
+            except WrongLoopError:
+                self._ended = False
+                raise
 
     def _hand_over(self) -> None:
         """Somebody else writes from here on, and closes."""

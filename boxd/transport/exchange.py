@@ -97,6 +97,7 @@ class Exchange(Incoming[Req, Res]):
 
     async def send(self, message: Req | None, end: bool) -> None:
         """See `Call.send`, and `Call.end` where there is no message."""
+        self._check_home()
         data = None if message is None else self._plan.encode(message)
         turns = self._turns
         if turns is None:
@@ -119,7 +120,6 @@ class Exchange(Incoming[Req, Res]):
         if self.stream is None:
             size = await self._open(message, end)
         elif not self.stream.end_queued:
-            self._check_home()
             payload = b"" if message is None else self._plan.format.encode(message)
             size = len(payload)
             if self._replay is not None:

@@ -1,12 +1,18 @@
-"""What must be forgotten in a forked child: connections are the parent's, and their event loop does not run here."""
+"""Forked children: connections are the parent's, and their event loop does not run here, so they must be forgotten. And
+what is imported when it is first used must not be half imported there."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
+import sys
 import weakref
 from collections.abc import Callable
 
 _callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
+#: This package, and what it imports when a call is made.
+_PACKAGES = frozenset((__name__.partition(".")[0], "anyio", "asyncio", "hpack", "httpcore", "httpx", "ssl"))
 
 
 def on_fork(callback: weakref.WeakMethod[Callable[[], None]]) -> None:
@@ -14,6 +20,16 @@ def on_fork(callback: weakref.WeakMethod[Callable[[], None]]) -> None:
     child writes there, the parent's server would read."""
     _callbacks[:] = [one for one in _callbacks if one() is not None]
     _callbacks.append(callback)
+
+
+def _finish_imports() -> None:
+    """Wait for the imports that other threads are at. Such a thread does not exist in the child, where the lock of its
+    module would stay taken: the next import of the module would wait for ever."""
+    bootstrap = sys.modules.get("_frozen_importlib")
+    for name in list(getattr(bootstrap, "_module_locks", ())):
+        if name.partition(".")[0] in _PACKAGES:
+            with contextlib.suppress(Exception):  # The thread that began the import gets its error.
+                importlib.import_module(name)
 
 
 def _in_child() -> None:
@@ -24,4 +40,4 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(before=_finish_imports, after_in_child=_in_child)

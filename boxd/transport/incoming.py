@@ -63,6 +63,8 @@ class Incoming(ABC, Generic[Req, Res]):
 
     async def receive(self) -> Res | None:
         """See `Call.receive`."""
+        if not self.ended:
+            self._check_home()
         if not self._inbox or self._single:
             await self._wait()
             if not self._inbox:
@@ -71,6 +73,8 @@ class Incoming(ABC, Generic[Req, Res]):
 
     async def receive_batch(self) -> list[Res]:
         """See `Call.receive_batch`."""
+        if not self.ended:
+            self._check_home()
         if not self._inbox or self._single:
             await self._wait()
         out = [self._take()] if self._inbox else []
@@ -93,8 +97,6 @@ class Incoming(ABC, Generic[Req, Res]):
                 return
             if self.stream is None and not self._opening:
                 await self._open(None, False)
-            else:
-                self._check_home()
             await self._wait_signal()
 
     def _check_home(self) -> None:

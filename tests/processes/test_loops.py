@@ -59,3 +59,43 @@ def test_one_async_client_in_one_loop_after_the_other(programs: Programs) -> Non
         """
     )
     assert printed == "again again\n"
+
+
+def test_async_clients_in_several_loops_at_once(programs: Programs) -> None:
+    """A client for each thread's loop works; one that another loop uses, or a command of it, says so and goes on."""
+    printed = programs.run(
+        """
+        import asyncio, boxd.aio
+        ready, done = threading.Event(), threading.Event()
+        shared = {}
+        async def owner():
+            async with boxd.aio.Compute() as client:
+                theirs = await client.box.get(sys.argv[1])
+                async with await theirs.exec("cat", stream=True) as process:
+                    await process.stdin.write("one ")
+                    shared.update(client=client, process=process)
+                    ready.set()
+                    await asyncio.to_thread(done.wait)
+                    await process.stdin.write("two")
+                    await process.stdin.write_eof()
+                    print(b"".join([piece async for piece in process.stdout]), await process.wait())
+        async def other():
+            process = shared["process"]
+            uses = [shared["client"].whoami, process.wait, process.stdout.read, process.stdin.write_eof]
+            for use in [*uses, lambda: process.stdin.write("x")]:
+                try:
+                    await use()
+                except boxd.WrongLoopError as error:
+                    print("another event loop" in str(error))
+            async with boxd.aio.Compute() as own:
+                print((await own.whoami()).user_id)
+        thread = threading.Thread(target=asyncio.run, args=(owner(),), daemon=True)
+        thread.start()
+        ready.wait()
+        asyncio.run(other())
+        done.set()
+        thread.join()
+        c.close()
+        """
+    )
+    assert printed.splitlines() == ["True"] * 5 + ["local-user", "b'one two' 0"]
