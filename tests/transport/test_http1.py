@@ -6,6 +6,7 @@ import gzip
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from boxd.transport import (
     Target,
     TlsFailed,
 )
+from boxd.transport import dial as dialing
 from boxd.transport.dial import DialOptions
 from boxd.transport.http2.options import EngineOptions
 from tests.fixtures.echo_server import CHAT, COUNT, ECHO
@@ -265,9 +267,16 @@ async def test_r41_send_waits_for_a_server_that_does_not_read(connect: Make) -> 
         assert await call.receive() is None
 
 
-async def test_r34_a_cancelled_send_is_taken_back(connect: Make) -> None:
+async def test_r34_a_cancelled_send_is_taken_back(connect: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not written yet; over HTTP/1.1 too."""
     got: list[bytes] = []
+    may_connect = anyio.Event()
+
+    async def dial(*args: Any, **options: Any) -> Any:
+        await may_connect.wait()
+        return await dialing.dial(*args, **options)
+
+    monkeypatch.setattr("boxd.transport.http1_transport.dial", dial)
 
     async def handler(stream: ByteStream) -> None:
         data = b""
@@ -283,6 +292,7 @@ async def test_r34_a_cancelled_send_is_taken_back(connect: Make) -> None:
                 with anyio.CancelScope() as scope:
                     scope.cancel()
                     await call.send(b"never")
+            may_connect.set()
             await call.send(b"one")
             await call.send(b"two", end=True)
             assert [one async for one in call] == []
