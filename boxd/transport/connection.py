@@ -68,12 +68,14 @@ class Connection:
         # While bytes are parsed or taken, a flush is only noted.
         self._busy = False
         self._flush_due = False
-        self._scope = anyio.CancelScope()
-        self._closed = anyio.Event()
+        self._gone = False
+        self._farewells: list[Signal] = []
         self._close_timer: Handle | None = None
         self._closing = False
         self._scolded = False
         self._watch = Watch(self, runtime, options)
+        # Two tasks rather than a task group: on asyncio, anyio's own machinery need not be loaded for a first call.
+        self._reader = runtime.spawn(self._read, "boxd connection reader")
         self._task = runtime.spawn(self._run, "boxd connection")
 
     # -- for the pool and the calls
@@ -147,7 +149,9 @@ class Connection:
 
     async def wait_closed(self) -> None:
         """Wait until the socket is closed, which `close` brings about within `CLOSE_TIMEOUT`."""
-        await self._closed.wait()
+        if not self._gone:
+            self._farewells.append(signal := self._runtime.signal())
+            await signal.wait()
 
     # -- EngineEvents
 
@@ -176,15 +180,12 @@ class Connection:
 
     async def _run(self) -> None:
         try:
-            with self._scope:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._read)
-                    await self._write()
-                    tasks.cancel_scope.cancel()
+            await self._write()
         except Exception:
             logger.exception("%r failed; please report this", self)
         finally:
             self._closing = True  # `close` has nothing left to do.
+            self._reader.cancel()
             self._watch.stop()
             if self._close_timer is not None:
                 self._close_timer.cancel()
@@ -192,7 +193,9 @@ class Connection:
             self.engine.lost("the connection was dropped")
             with anyio.CancelScope(shield=True):
                 await self._wire.aclose()
-            self._closed.set()
+            self._gone = True
+            for signal in self._farewells:
+                signal.set()
             self._journal.end(self._number, failure)
             self._owner.changed(self)
 
@@ -203,6 +206,9 @@ class Connection:
             engine.lost("the server closed the connection")
         except OSError as exc:
             self._broke(exc)
+        except Exception as exc:
+            logger.exception("%r failed; please report this", self)
+            engine.lost(f"the connection failed: {exc!r}", exc)
         self._limit_closing()
         self.flush()
 
@@ -246,8 +252,8 @@ class Connection:
 
     def _limit_closing(self) -> None:
         """The writer may be stuck on a peer that reads no more; it has a moment for the last words."""
-        if self._close_timer is None:
-            self._close_timer = self._runtime.call_later(CLOSE_TIMEOUT, self._scope.cancel)
+        if self._close_timer is None and not self._gone:
+            self._close_timer = self._runtime.call_later(CLOSE_TIMEOUT, self._task.cancel)
 
     def __repr__(self) -> str:
         state = "closed" if self.engine.failure else "open" if self.usable else "draining"

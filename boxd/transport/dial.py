@@ -12,7 +12,7 @@ from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import ConnectFailed, NoHttp2Agreed, TlsFailed
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.proxy import Proxy
-from boxd.transport.runtime import in_trio
+from boxd.transport.runtime import fail_after, in_trio
 from boxd.transport.sockets import keep_alive
 from boxd.transport.target import Target
 from boxd.transport.tunnel import ConnectReply, NotAProxy, connect_request
@@ -44,7 +44,7 @@ async def dial(
     `ConnectFailed` or a subclass; nothing was sent then, so any call may be repeated."""
     attempt = _Attempt(target, options, silence, alpn, server_name)
     try:
-        with anyio.fail_after(options.connect_timeout):
+        async with fail_after(options.connect_timeout):
             return await attempt.run()
     except TimeoutError as exc:
         within = f"within {options.connect_timeout:g} s"

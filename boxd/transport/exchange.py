@@ -116,20 +116,21 @@ class Exchange(Incoming[Req, Res]):
             await self._park()
         if self.ended:
             self._raise_error()
+        if self.stream is not None and self.stream.end_queued:
+            if message is not None:
+                raise RuntimeError("the call is half-closed: nothing can be sent after end()")
+            return
+        if self.ended:
             return
         if self.stream is None:
             size = await self._open(message, end)
-        elif not self.stream.end_queued:
+        else:
             payload = b"" if message is None else self._plan.format.encode(message)
             size = len(payload)
             if self._replay is not None:
                 self._replay.add(payload, end)
             self.stream.send(payload, end=end)
             self._flush()
-        elif message is not None:
-            raise RuntimeError("the call is half-closed: nothing can be sent after end()")
-        else:
-            return
         await self._leave(size)
 
     async def _leave(self, size: int) -> None:

@@ -107,14 +107,13 @@ class Pool(LoopBound):
         try:
             while True:
                 self._grow()
-                with anyio.move_on_after(None if deadline is None else max(deadline.remaining(), 0)) as scope:
-                    await waiter.signal.wait()
+                late = await _wait_until(waiter.signal, deadline)
                 if waiter.error is not None:
                     raise copy(waiter.error) from waiter.error.__cause__
                 connection = self._free()
                 if connection is not None:
                     return connection
-                if scope.cancelled_caught and deadline is not None:
+                if late and deadline is not None:
                     text = f"no connection was free within the call's {deadline.timeout:g} s"
                     raise DeadlineExceeded(text, unprocessed=True)
                 waiter.signal = runtime.signal()
@@ -270,3 +269,13 @@ def _never_there(failure: StreamFailure) -> RpcError:
         error = ConnectFailed(f"cannot connect: {failure.message}", unprocessed=True)
     error.__cause__ = failure.cause
     return error
+
+
+async def _wait_until(signal: Signal, deadline: Deadline | None) -> bool:
+    """Wait for a signal; True if the deadline came first."""
+    if deadline is None:
+        await signal.wait()
+        return False
+    with anyio.move_on_after(max(deadline.remaining(), 0)) as scope:
+        await signal.wait()
+    return scope.cancelled_caught

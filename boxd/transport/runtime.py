@@ -8,8 +8,11 @@ import contextlib
 import contextvars
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Protocol
+
+import anyio
 
 if TYPE_CHECKING:
     import trio
@@ -38,7 +41,7 @@ class Runtime(Protocol):
     def spawn(self, run: Callable[[], Awaitable[None]], name: str) -> Handle:
         """Run a task in the background, outside the caller's context and cancel scopes. It must not raise."""
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
         """Call back in `delay` seconds."""
 
     def post(self, callback: Callable[[], None]) -> None:
@@ -88,7 +91,7 @@ class AsyncioRuntime:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
         return self._loop.call_later(delay, callback)
 
     def post(self, callback: Callable[[], None]) -> None:
@@ -142,7 +145,7 @@ class TrioRuntime:
         handle: Handle = scope
         return handle
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Handle:
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Handle:
         async def main() -> None:
             await self._trio.sleep(delay)
             callback()
@@ -177,6 +180,20 @@ def in_trio() -> bool:
     """True when called from a task of a trio run."""
     trio: Any = sys.modules.get("trio")
     return trio is not None and trio.lowlevel.in_trio_run()
+
+
+def fail_after(seconds: float) -> AbstractAsyncContextManager[object]:
+    """Raises `TimeoutError` where its block takes longer. Where asyncio has its own it is that: to load anyio's takes
+    a sixth of the time to a program's first answer."""
+    if sys.version_info >= (3, 11) and not in_trio():
+        return asyncio.timeout(seconds)
+    return _fail_after(seconds)
+
+
+@contextlib.asynccontextmanager
+async def _fail_after(seconds: float) -> AsyncIterator[None]:
+    with anyio.fail_after(seconds):
+        yield
 
 
 def current_runtime() -> Runtime:

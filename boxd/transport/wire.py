@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
-import anyio.abc
 
 if TYPE_CHECKING:
     from anyio.abc import ByteStream
@@ -64,7 +63,9 @@ class SocketWire:
     @property
     def socket(self) -> Any:
         """The operating system's, for its options."""
-        return self._stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        from anyio.abc import SocketAttribute
+
+        return self._stream.extra(SocketAttribute.raw_socket)
 
     async def receive(self) -> bytes:
         try:
