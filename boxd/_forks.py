@@ -18,7 +18,7 @@ _ROUNDS = 100
 
 def settle_imports() -> None:
     """Wait until no other thread is importing anything."""
-    bootstrap: Any = importlib._bootstrap  # type: ignore[attr-defined]  # The locks are not public.
+    bootstrap: Any = importlib._bootstrap  # The locks are not public.
     # Each is there as long as somebody holds it or waits for it.
     locks: dict[str, object] = getattr(bootstrap, "_module_locks", {})
     for _ in range(_ROUNDS):
