@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import boxd._forks  # noqa: F401  # What is imported later must not be half imported in a forked child.
-
 if TYPE_CHECKING:
     from types import TracebackType
 

@@ -97,7 +97,7 @@ def part_of(path: Path) -> str:
 @pytest.mark.parametrize("path", sources("boxd"), ids=name)
 def test_a_layer_knows_only_those_below(path: Path) -> None:
     own = part_of(path)
-    allowed = MAY_IMPORT.get(own, set()) | {own, "_version", "_forks"}
+    allowed = MAY_IMPORT.get(own, set()) | {own, "_version"}
     for module in imported(path):
         if module.split(".")[0] == "boxd":
             assert part(module) in allowed, f"{name(path)} imports {module}"
@@ -112,7 +112,7 @@ def test_a_layer_uses_few_packages_of_others(path: Path) -> None:
 
 
 def test_every_part_has_its_rule() -> None:
-    assert {part_of(path) for path in sources("boxd")} - {"_version", "_forks"} == set(MAY_IMPORT)
+    assert {part_of(path) for path in sources("boxd")} - {"_version"} == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("path", sources("boxd", "scripts", "tests"), ids=name)

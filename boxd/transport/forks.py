@@ -12,7 +12,11 @@ from collections.abc import Callable
 
 _callbacks: list[weakref.WeakMethod[Callable[[], None]]] = []
 #: This package, and what it imports when a call is made.
-_PACKAGES = frozenset((__name__.partition(".")[0], "anyio", "asyncio", "hpack", "httpcore", "httpx", "ssl"))
+_PACKAGES = frozenset(
+    (__name__.partition(".")[0], "anyio", "asyncio", "betterproto2", "hpack", "httpcore", "httpx", "ssl", "trio")
+)
+#: How often to look: imports that begin meanwhile are waited for too, but not for ever.
+_ROUNDS = 100
 
 
 def on_fork(callback: weakref.WeakMethod[Callable[[], None]]) -> None:
@@ -25,9 +29,13 @@ def on_fork(callback: weakref.WeakMethod[Callable[[], None]]) -> None:
 def _finish_imports() -> None:
     """Wait for the imports that other threads are at. Such a thread does not exist in the child, where the lock of its
     module would stay taken: the next import of the module would wait for ever."""
-    bootstrap = sys.modules.get("_frozen_importlib")
-    for name in list(getattr(bootstrap, "_module_locks", ())):
-        if name.partition(".")[0] in _PACKAGES:
+    # A lock is there as long as somebody holds it or waits for it.
+    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    for _ in range(_ROUNDS):
+        names = [name for name in list(locks) if name.partition(".")[0] in _PACKAGES]
+        if not names:
+            return
+        for name in names:
             with contextlib.suppress(Exception):  # The thread that began the import gets its error.
                 importlib.import_module(name)
 

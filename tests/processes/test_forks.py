@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.processes.conftest import Programs
@@ -88,29 +86,6 @@ def test_fork_while_other_threads_call(programs: Programs) -> None:
         """
     )
     assert printed.split() == ["0"] * 5
-
-
-@pytest.mark.row(54)
-def test_a_fork_in_the_middle_of_an_import(programs: Programs, tmp_path: Path) -> None:
-    """The child would inherit the module's lock, and wait for ever for the thread that holds it."""
-    (tmp_path / "half_imported.py").write_text("import time\ntime.sleep(0.3)\n")
-    printed = programs.run(
-        f"""
-        sys.path.insert(0, {str(tmp_path)!r})
-        thread = threading.Thread(target=__import__, args=("half_imported",))
-        thread.start()
-        while "half_imported" not in sys.modules:
-            time.sleep(0.001)
-        pid = os.fork()
-        if pid == 0:
-            import half_imported
-            os._exit(0)
-        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-        thread.join()
-        c.close()
-        """
-    )
-    assert printed.strip() == "0"
 
 
 def test_a_pool_of_forked_workers(programs: Programs) -> None:
