@@ -15,10 +15,10 @@ from boxd.transport import Channel
 
 
 def background() -> list[str]:
-    """The names of the transport's tasks on the running loop."""
+    """The names of the transport's tasks on the running loop, sorted: the loops keep them in sets."""
     if "trio" in sys.modules and sys.modules["trio"].lowlevel.in_trio_run():
-        return [name for name in _trio_names() if name.startswith("boxd")]
-    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("boxd")]
+        return sorted(name for name in _trio_names() if name.startswith("boxd"))
+    return sorted(task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("boxd"))
 
 
 def _trio_names() -> list[str]:
