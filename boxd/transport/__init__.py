@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from boxd.transport.call import Call
 from boxd.transport.channel import CallCredentials, Channel
 from boxd.transport.dial_options import DialOptions
@@ -31,6 +33,9 @@ from boxd.transport.stats import Stats
 from boxd.transport.status import StatusCode
 from boxd.transport.target import Target
 
+if TYPE_CHECKING:
+    from boxd.transport.httpx_transport import HTTP2Transport
+
 __all__ = [
     "Call",
     "CallCredentials",
@@ -44,6 +49,7 @@ __all__ = [
     "DecodeFailed",
     "DialOptions",
     "EngineOptions",
+    "HTTP2Transport",
     "HeadersTooLarge",
     "KeepaliveTimeout",
     "Kind",
@@ -62,3 +68,12 @@ __all__ = [
     "TlsFailed",
     "WrongLoop",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`HTTP2Transport` needs httpx, which nothing else here loads before it is used."""
+    if name == "HTTP2Transport":
+        from boxd.transport.httpx_transport import HTTP2Transport
+
+        return HTTP2Transport
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -150,11 +150,14 @@ def _request_headers(request: httpx.Request) -> Headers:
     return headers
 
 
-async def _close(body: httpx.AsyncByteStream) -> None:
-    """Let a request's body go: it is the caller's, so nothing is certain of it."""
+async def _close(body: object) -> None:
+    """Let a request's body go, or the iterator over it: it is the caller's, so nothing is certain of it."""
+    close = getattr(body, "aclose", None)
+    if close is None:
+        return
     with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_TIMEOUT):
         try:
-            await body.aclose()
+            await close()
         except Exception:
             logger.exception("a request's body cannot be closed")
 
@@ -195,8 +198,9 @@ class _Exchange:
 
     async def _send(self, body: httpx.AsyncByteStream) -> None:
         assert self._stream is not None
+        pieces = body.__aiter__()
         try:
-            async for chunk in body:
+            async for chunk in pieces:
                 self._stream.send(chunk)
                 self._connection.flush()
                 await self._drained()
@@ -211,6 +215,7 @@ class _Exchange:
             self.abandon()
         finally:
             self._sender = None
+            await _close(pieces)
             await _close(body)
 
     async def _drained(self) -> None:
@@ -309,9 +314,15 @@ class _Body(httpx.AsyncByteStream):
     def __init__(self, exchange: _Exchange) -> None:
         self._exchange = exchange
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        while data := await self._exchange.chunk():
-            yield data
+    # No async generator: one that is left early is not closed by who iterates, and trio warns of that.
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        data = await self._exchange.chunk()
+        if not data:
+            raise StopAsyncIteration
+        return data
 
     async def aclose(self) -> None:
         self._exchange.abandon()

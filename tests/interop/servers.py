@@ -20,7 +20,8 @@ ROOT = HERE.parents[1]
 CACHE = ROOT / ".cache" / "interop"
 
 
-def _tool(name: str) -> str:
+def find_tool(name: str) -> str:
+    """Where a program is; skips the test where it is not."""
     found = shutil.which(name) or shutil.which(name, path="/usr/local/go/bin")
     if found is None:
         pytest.skip(f"needs {name}, which this machine does not have")
@@ -31,13 +32,13 @@ def go_program() -> list[str]:
     """The command of the Go servers, grpc-go and connect-go."""
     program = CACHE / "go-servers"
     CACHE.mkdir(parents=True, exist_ok=True)
-    subprocess.run([_tool("go"), "build", "-o", str(program), "."], cwd=HERE / "go", check=True, timeout=280)
+    subprocess.run([find_tool("go"), "build", "-o", str(program), "."], cwd=HERE / "go", check=True, timeout=280)
     return [str(program)]
 
 
 def node_program() -> list[str]:
     """The command of the server on @grpc/grpc-js."""
-    node, npm = _tool("node"), _tool("npm")
+    node, npm = find_tool("node"), find_tool("npm")
     folder = CACHE / "node"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "server.js"):

@@ -182,6 +182,24 @@ def test_content_length_is_checked(declared: int, ok: bool) -> None:
     assert sibling.trailers == TRAILERS
 
 
+@pytest.mark.parametrize(("method", "status"), [(b"HEAD", b"200"), (b"POST", b"304")])
+@pytest.mark.parametrize("last", ["headers", "data", "trailers"])
+def test_the_length_of_a_body_that_is_not_sent(method: bytes, status: bytes, last: str) -> None:
+    """The answer to HEAD, or a 304, has the length of what is left out, however it ends."""
+    peer = RawPeer()
+    recorder = Recorder()
+    recorder.stream = peer.engine.open([(b":method", method), *REQUEST[1:]], recorder)
+    recorder.stream.send(b"", end=True)
+    peer.take()
+    head = peer.head(1, [(b":status", status), (b"content-length", b"5")], end=last == "headers")
+    rest = {"headers": b"", "data": f.data(1, end=True), "trailers": b""}[last]
+    peer.feed(head + rest)
+    if last == "trailers":
+        peer.feed(peer.head(1, [(b"x-checksum", b"abc")], end=True))
+    assert (recorder.status, recorder.failure) == (int(status), None)
+    assert recorder.trailers == ([(b"x-checksum", b"abc")] if last == "trailers" else [])
+
+
 def test_frames_after_the_end_are_ignored() -> None:
     peer = RawPeer()
     call, sibling = peer.started(), peer.started()

@@ -26,7 +26,7 @@ from boxd.transport.http2.frames import (
     settings_frame,
     window_update_frame,
 )
-from boxd.transport.http2.headers import check_fields, content_length, split_status
+from boxd.transport.http2.headers import body_length, check_fields, split_status
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.outbound import Outbound
 from boxd.transport.http2.receiver import Receiver
@@ -222,10 +222,10 @@ class ClientEngine:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the server sent no final response after {status}")
             return True
         stream.response_started = True
-        stream.content_length = content_length(fields)
+        stream.content_length = body_length(stream.headers, status, fields)
         stream.events.on_headers(status, fields, end_stream)
         if end_stream and not stream.done:
-            # The length of a response to HEAD, or a 304, describes a body that is not sent.
+            # Servers name the length of a body that they leave out in more cases than they should.
             stream.content_length = None
             self.end_stream(stream, [])
         return True

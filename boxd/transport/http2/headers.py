@@ -229,3 +229,12 @@ def content_length(headers: Headers) -> int | None:
                 raise StreamFault(ErrorCode.PROTOCOL_ERROR, f"the content-length {value[:32]!r}")
             return int(value)
     return None
+
+
+def body_length(request: Headers, status: int, headers: Headers) -> int | None:
+    """How many bytes the body of a response must have, if it says so. In the answer to HEAD, and in a 304, the length
+    is that of a body which is not sent (RFC 9110 section 8.6)."""
+    length = content_length(headers)
+    if length is None or status == 304 or request[:1] == [(b":method", b"HEAD")]:
+        return None
+    return length
