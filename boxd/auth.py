@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import builtins
 import copy
-import json
 import math
-import random
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -196,6 +193,8 @@ class KeyExchange:
 
     async def _exchange(self) -> _Grant:
         """Ask until there is a clear answer: once more after a rate limit, a few times where the server fails."""
+        import random
+
         may_wait = self._grant is None or self._clock() >= self._grant.expires_at
         failures = 0
         while True:
@@ -297,6 +296,8 @@ class KeyExchange:
         Its lifetime is counted from the server's own clock, the `Date` header, so that a wrong clock on this
         machine does not make every token look expired.
         """
+        import json
+
         try:
             answer: Any = json.loads(body)
         except (ValueError, RecursionError):
@@ -370,6 +371,8 @@ def _parse_date(text: str | None) -> float | None:
 
 
 def _target(url: str) -> Target:
+    from urllib.parse import urlsplit
+
     parts = urlsplit(url)
     return Target(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 

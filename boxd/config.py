@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from boxd.errors import AuthenticationError
 from boxd.options import HTTP, PROTOCOLS, HTTPOptions, check_http, dial_options
@@ -103,6 +102,10 @@ def parse_api_url(value: str) -> Endpoint:
 def check_exchange_url(value: str) -> str:
     """`value` without white space around it, if it is an HTTP URL without a user name. Raises `ValueError`, which
     names the value, if it is not."""
+    if value == DEFAULT_EXCHANGE_URL:
+        return value
+    from urllib.parse import urlsplit
+
     text = value.strip()
     try:
         parts = urlsplit(text)

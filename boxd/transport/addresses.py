@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 import threading
@@ -42,17 +41,21 @@ async def connect_tcp(host: str, port: int) -> SocketWire | AsyncioWire:
 
 async def resolve(host: str, port: int) -> list[Address]:
     """A host's addresses in the order in which to try them: both families in turn, IPv6 first. Raises `OSError`."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
+    if _is_address(host):
         return [(host, port)]
     found = await (_ask_in_trio if in_trio() else _ask)(host, port)
     addresses = list(dict.fromkeys((info[0], (str(info[4][0]), int(info[4][1]))) for info in found))
     sixes = [address for family, address in addresses if family == socket.AF_INET6]
     others = [address for family, address in addresses if family != socket.AF_INET6]
     return [one for one in chain.from_iterable(zip_longest(sixes, others)) if one is not None]
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host.partition("%")[0])
+            return True
+    return False
 
 
 async def _ask_in_trio(host: str, port: int) -> list[Any]:

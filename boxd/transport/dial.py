@@ -15,7 +15,6 @@ from boxd.transport.proxy import Proxy
 from boxd.transport.runtime import fail_after, in_trio
 from boxd.transport.sockets import keep_alive
 from boxd.transport.target import Target
-from boxd.transport.tunnel import ConnectReply, NotAProxy, connect_request
 from boxd.transport.wire import EarlyBytes, SocketWire, Wire
 
 if TYPE_CHECKING:
@@ -100,6 +99,8 @@ class _Attempt:
 
     async def _tunnel(self, wire: Wire, proxy: Proxy) -> Wire:
         """Have the proxy connect to the target."""
+        from boxd.transport.tunnel import ConnectReply, NotAProxy, connect_request
+
         self.step = "answer from the proxy"
         target, reply = self._target, ConnectReply()
         try:

@@ -8,13 +8,17 @@ in gRPC (proposal A1)."""
 from __future__ import annotations
 
 import base64
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from typing import TYPE_CHECKING, TypeAlias
 
 from boxd.transport.target import Target, ascii_host, split_authority
+
+if TYPE_CHECKING:
+    import ipaddress
+
+    _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 #: The variables that are looked up for a target's scheme, in this order.
 _VARIABLES = {
@@ -24,8 +28,6 @@ _VARIABLES = {
 #: Every variable that has a say, in both cases, and the sign of a CGI program.
 NAMES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 CGI = "REQUEST_METHOD"
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Proxy:
             ) from None
         if not credentials:
             return cls(scheme, host, port or {"http": 80, "https": 443}[scheme])
+        from urllib.parse import unquote
+
         username, _, password = credentials.partition(":")
         return cls(scheme, host, port or {"http": 80, "https": 443}[scheme], unquote(username), unquote(password))
 
@@ -97,6 +101,8 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     """True if `NO_PROXY` has the host. Entries, between commas or spaces: `*` for all; a name, for itself and the
     names below it, with or without a leading dot; an IP address or a network such as `10.0.0.0/8`, for hosts given as
     addresses; each of them but networks also with a port, which then must be the same."""
+    import ipaddress
+
     name = host.lower().rstrip(".")
     try:
         address: _Address | None = ipaddress.ip_address(name)
@@ -106,6 +112,8 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
 
 
 def _matches(entry: str, name: str, address: _Address | None, port: int) -> bool:
+    import ipaddress
+
     if entry == "*":
         return True
     if "/" in entry:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -105,6 +104,8 @@ def split_authority(text: str) -> tuple[str, int | None]:
         if character in authority:
             raise ValueError(f"it has a {name}")
     if authority.startswith("["):
+        import ipaddress
+
         host, bracket, rest = authority[1:].partition("]")
         try:
             ipaddress.IPv6Address(host)
