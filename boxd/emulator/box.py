@@ -10,8 +10,8 @@ from typing import Any
 
 from .console import Console
 from .errors import Code, EmulatorError
-from .options import GIB
-from .sandbox import Machine
+from .options import GIB, Options
+from .sandbox import Limits, Machine
 from .store import Record
 
 PENDING, STARTING, RUNNING, SUSPENDED = "pending", "starting", "running", "suspended"
@@ -133,6 +133,11 @@ def merge_specs(base: Spec, over: Spec) -> Spec:
         org=base.org,
         shared=over.shared,
     )
+
+
+def limits_of(spec: Spec, options: Options) -> Limits:
+    """What a box of this spec may use."""
+    return Limits(spec.memory_bytes or Limits.memory_bytes, options.box_processes)
 
 
 def check_spec(spec: Spec) -> None:

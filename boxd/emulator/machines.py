@@ -27,6 +27,7 @@ from .box import (
     SetUp,
     Spec,
     check_spec,
+    limits_of,
     merge_specs,
     recall,
     remember,
@@ -213,7 +214,7 @@ class Boxes:
     async def _boot(self, box: Box) -> None:
         box.status = STARTING
         started = time.monotonic()
-        box.machine = await self.sandbox.boot(box.id, box.name, box.spec.env)
+        box.machine = await self.sandbox.boot(box.id, box.name, box.spec.env, limits_of(box.spec, self._options))
         for tell in self.booted:
             await tell(box, box.machine)
         await box.console.boot(box.machine, box.name, box.spec.command)

@@ -50,6 +50,8 @@ class Options:
     """Boxes at once; beyond it, creation is RESOURCE_EXHAUSTED."""
     auto_hibernate_seconds: int = 4 * 3600
     """Seconds of idleness after which a box is hibernated that sets nothing itself; 0 for never."""
+    box_processes: int = 4096
+    """Processes that a box may have, where the kernel lets us limit them."""
     transfer_limit: int = 100 * MIB
     """Largest file of an upload or a unary download, in bytes."""
     token_seconds: int = 3600

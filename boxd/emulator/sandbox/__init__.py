@@ -6,8 +6,8 @@ of both kinds.
 
 from __future__ import annotations
 
-from .base import Download, Machine, Sandbox, SandboxError, Spawn, Upload
+from .base import Download, Limits, Machine, Sandbox, SandboxError, Spawn, Upload
 from .choose import open_sandbox
 from .process import Process
 
-__all__ = ["Download", "Machine", "Process", "Sandbox", "SandboxError", "Spawn", "Upload", "open_sandbox"]
+__all__ = ["Download", "Limits", "Machine", "Process", "Sandbox", "SandboxError", "Spawn", "Upload", "open_sandbox"]

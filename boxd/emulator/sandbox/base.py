@@ -44,6 +44,14 @@ class Spawn:
     tty: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a box may use: bytes of memory for all its programs, and how many processes they may be."""
+
+    memory_bytes: int = 8 * 1024**3
+    processes: int = 4096
+
+
 @dataclass
 class Download:
     """An open regular file of a box: `fd` is at its start and owned by the caller, `size` in bytes."""
@@ -122,6 +130,9 @@ class Machine(abc.ABC):
         """False once the machine is off, also when it died by itself."""
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class Sandbox(abc.ABC):
     """Where boxes live."""
 
@@ -146,7 +157,7 @@ class Sandbox(abc.ABC):
         """Make the disk of `target` a copy of the disk of `source`."""
 
     @abc.abstractmethod
-    async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> Machine:
+    async def boot(self, box: str, hostname: str, env: Mapping[str, str], limits: Limits = DEFAULT_LIMITS) -> Machine:
         """Start a machine on the box's disk; `env` is the environment of everything that it runs."""
 
     @abc.abstractmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -25,8 +26,12 @@ _STOP_SECONDS = 1.0
 Reply = tuple[wire.Message, tuple[int, ...]]
 
 
-def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: socket.socket) -> None:
-    """Become the box's machine; returns when the emulator has closed its end of `sock`."""
+def run(plan: rootfs.Plan, disk: str, request: wire.Message, grouped: bool, sock: socket.socket) -> None:
+    """Become the box's machine; returns when the emulator has closed its end of `sock`.
+
+    `request` has the box's name, environment and limits; `grouped` says that a control group enforces the limits.
+    """
+    hostname = request["hostname"]
     linux.die_with_parent(signal.SIGKILL)
     os.umask(0o022)
     linux.unshare(linux.CLONE_NEWNS)
@@ -43,7 +48,10 @@ def run(plan: rootfs.Plan, disk: str, hostname: str, env: dict[str, str], sock: 
     linux.set_dumpable(False)
     linux.set_title(f"boxd-init {hostname}")
     try:
-        Machine(plan, env, sock).serve()
+        limits = [(resource.RLIMIT_NPROC, request["processes"])]
+        if not grouped:
+            limits.append((resource.RLIMIT_DATA, request["memory_bytes"]))
+        Machine(plan, request["env"], limits, sock).serve()
     except ConnectionError:
         # The emulator is gone, which ends the box as much as a closed socket does.
         return
@@ -94,7 +102,10 @@ def _identity(current: str) -> str:
 class Machine:
     """Serves one box's socket, one request at a time."""
 
-    def __init__(self, plan: rootfs.Plan, env: dict[str, str], sock: socket.socket) -> None:
+    def __init__(
+        self, plan: rootfs.Plan, env: dict[str, str], limits: list[tuple[int, int]], sock: socket.socket
+    ) -> None:
+        self._limits = limits
         self._plan = plan
         self._env = env
         self._sock = sock
@@ -182,6 +193,10 @@ class Machine:
             signal.set_wakeup_fd(-1)
             for name in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
                 signal.signal(name, signal.SIG_DFL)
+            for kind, value in self._limits:
+                most = resource.getrlimit(kind)[1]
+                value = value if most == resource.RLIM_INFINITY else min(value, most)
+                resource.setrlimit(kind, (value, value))
             self._be_user()
             env = {**self._env, **request["env"]}
             try:

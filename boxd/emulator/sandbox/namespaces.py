@@ -47,6 +47,7 @@ class NamespaceSandbox(base.Sandbox):
     def __init__(self, disks: str, privileged: bool, in_memory: bool, sudo: bool) -> None:
         self._disks = disks
         self.own_network = False
+        self.groups = False
         self.limits: tuple[str, ...] = ()
         self._rights = (privileged, in_memory, sudo)
         self.user_name = "boxd" if privileged else "root"
@@ -116,7 +117,8 @@ class NamespaceSandbox(base.Sandbox):
             self._failure = message["error"]
         else:
             self.own_network = message["own_network"]
-            self.limits = _limits(self.own_network, *self._rights)
+            self.groups = message["groups"]
+            self.limits = _limits(self.own_network, self.groups, *self._rights)
         self._ready.set()
 
     async def prepare(self, box: str, hostname: str) -> None:
@@ -125,14 +127,23 @@ class NamespaceSandbox(base.Sandbox):
     async def copy(self, source: str, target: str, hostname: str) -> None:
         await self._channel.request({"op": "copy", "source": source, "box": target})
 
-    async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> base.Machine:
+    async def boot(
+        self, box: str, hostname: str, env: Mapping[str, str], limits: base.Limits = base.DEFAULT_LIMITS
+    ) -> base.Machine:
         ours, theirs = wire.pair()
         machine = NamespaceMachine(self._channel, box, self.own_network)
         machine.attach(ours)
         self._machines[box] = machine
         everything = {"PATH": base.PATH, "HOME": base.HOME, "USER": self.user_name, "LOGNAME": self.user_name}
         everything.update({"SHELL": "/bin/sh", "LANG": "C.UTF-8"}, **env)
-        request = {"op": "boot", "box": box, "hostname": hostname, "env": everything}
+        request = {
+            "op": "boot",
+            "box": box,
+            "hostname": hostname,
+            "env": everything,
+            "memory_bytes": limits.memory_bytes,
+            "processes": limits.processes,
+        }
         try:
             await self._channel.request(request, (theirs.detach(),))
             await _wait(machine.ready)
@@ -359,8 +370,13 @@ def _command(fd: int) -> list[str]:
     ]
 
 
-def _limits(own_network: bool, privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
+def _limits(own_network: bool, groups: bool, privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
     limits = [OWN_NETWORK if own_network else base.SHARED_NETWORK]
+    if not groups:
+        limits.append(
+            "memory is limited for each process, not for all of a box, and a box's root starts as many processes as "
+            "it likes: this process may not make control groups"
+        )
     limits.append("the size of a disk, a box's own or an attached one, is not enforced")
     limits.append("fork copies the files of a box, not its running processes")
     if not privileged:

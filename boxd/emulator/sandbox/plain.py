@@ -47,6 +47,7 @@ class PlainSandbox(base.Sandbox):
             "absolute paths in commands are the host's",
             "absolute paths in file transfers are below the box's directory, which commands do not know",
             "processes that leave their session outlive their box, and all do when the emulator is killed by SIGKILL",
+            "memory and processes of a box are not limited",
             "disks can be made, but not attached",
             SHARED_NETWORK,
             "fork copies the files of a box, not its running processes",
@@ -61,7 +62,9 @@ class PlainSandbox(base.Sandbox):
     async def copy(self, source: str, target: str, hostname: str) -> None:
         await asyncio.to_thread(_copy_tree, self._disk(source), self._disk(target))
 
-    async def boot(self, box: str, hostname: str, env: Mapping[str, str]) -> base.Machine:
+    async def boot(
+        self, box: str, hostname: str, env: Mapping[str, str], limits: base.Limits = base.DEFAULT_LIMITS
+    ) -> base.Machine:
         machine = PlainMachine(self._disk(box), hostname, env, self._machines.discard)
         self._machines.add(machine)
         return machine

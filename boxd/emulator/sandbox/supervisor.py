@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from . import boxinit, linux, network, rootfs, serve, trees, wire
+from . import boxinit, cgroups, linux, network, rootfs, serve, trees, wire
 
 
 def main(fd: int) -> int:
@@ -26,18 +26,22 @@ def main(fd: int) -> int:
     received = wire.receive(sock)
     if received is None:
         return 0
-    config = received[0]
+    config = {**received[0], "name": f"boxd-{os.getpid()}"}
     try:
         _leave_host(config["privileged"])
     except OSError as error:
         wire.send(sock, {"event": "failed", "error": str(error)})
         return 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    groups = cgroups.Groups(cgroups.trees(), config["name"])
     child = os.fork()
     if child == 0:
         _supervise(sock, config)
     sock.close()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = os.waitpid(child, 0)[1]
+    # Here, because it must happen even when the child was killed.
+    groups.remove()
+    return os.waitstatus_to_exitcode(code)
 
 
 def _leave_host(privileged: bool) -> None:
@@ -110,6 +114,7 @@ class Supervisor:
             config["sudo"],
             _own_network(config["network"]),
         )
+        self._groups = cgroups.find(config["name"])
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._operations: dict[str, Callable[[wire.Message, list[int]], None]] = {
             "boot": self._boot,
@@ -127,7 +132,7 @@ class Supervisor:
         """Answer requests and report ends until the emulator is gone, then end and remove what is left."""
         # Boxes are forked from here: what exists now is shared with them instead of copied by the collector.
         gc.freeze()
-        ready = {"event": "ready", "own_network": self._plan.own_network}
+        ready = {"event": "ready", "own_network": self._plan.own_network, "groups": self._groups is not None}
         serve.serve(self._sock, ready, lambda request, fds: self._operations[request["op"]](request, fds), self._ended)
         self._end()
 
@@ -155,6 +160,8 @@ class Supervisor:
         return pid
 
     def _boot(self, request: wire.Message, fds: list[int]) -> None:
+        if self._groups is not None:
+            self._groups.make(request["box"], request["memory_bytes"], request["processes"])
         # The next child is the first process of a new pid namespace; the ones after it are not.
         linux.unshare(linux.CLONE_NEWPID)
         pid = self._fork()
@@ -169,11 +176,13 @@ class Supervisor:
         sock = socket.socket(fileno=os.dup(fd))
         code = 1
         try:
+            if self._groups is not None:
+                self._groups.join(request["box"])
             low = sock.fileno()
             os.closerange(3, low)
             os.closerange(low + 1, 65536)
             disk = os.path.join(self._disks, request["box"])
-            boxinit.run(self._plan, disk, request["hostname"], request["env"], sock)
+            boxinit.run(self._plan, disk, request, self._groups is not None, sock)
             code = 0
         except Exception as error:
             # Whatever it is, the emulator must hear why the box did not start.
@@ -252,6 +261,8 @@ class Supervisor:
     def _ended(self, pid: int, status: int) -> None:
         box = self._boxes.pop(pid, None)
         if box is not None:
+            if self._groups is not None:
+                self._groups.remove(box)
             self._tell({"event": "gone", "box": box})
         elif pid in self._workers:
             number, report = self._workers.pop(pid)
