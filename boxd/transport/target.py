@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -90,6 +89,8 @@ def unix_path(url: str) -> str | None:
         if not path.startswith("/"):
             raise ValueError("after 'unix://' an absolute path must come")
         path = "/" + path.lstrip("/")
+    from urllib.parse import unquote
+
     path = unquote(path)
     if not path or "\0" in path:
         raise ValueError("it names no socket")
