@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"connectrpc.com/connect"
 	"google.golang.org/grpc"
@@ -60,6 +61,21 @@ func sizes(request *raw) (number, size int, err error) {
 	return
 }
 
+// cancelled is how many calls of Wait have ended.
+var cancelled atomic.Int64
+
+// told is the answer of Echo: what the server knows, where it is asked for that.
+func told(ctx context.Context, request *raw) *raw {
+	switch string(request.data) {
+	case "cancelled":
+		return &raw{[]byte(fmt.Sprint(cancelled.Load()))}
+	case "deadline":
+		_, has := ctx.Deadline()
+		return &raw{[]byte(fmt.Sprint(has))}
+	}
+	return request
+}
+
 // grpc-go
 
 func serve(_ any, stream grpc.ServerStream) error {
@@ -89,7 +105,7 @@ func echo(stream grpc.ServerStream) error {
 		return err
 	}
 	stream.SetTrailer(metadata.Pairs("x-trailer", "t", "x-trailer-bin", "\xff\x00"))
-	return stream.SendMsg(&request)
+	return stream.SendMsg(told(stream.Context(), &request))
 }
 
 func fail(stream grpc.ServerStream) error {
@@ -108,6 +124,7 @@ func fail(stream grpc.ServerStream) error {
 
 func wait(stream grpc.ServerStream) error {
 	<-stream.Context().Done()
+	cancelled.Add(1)
 	return stream.Context().Err()
 }
 
@@ -172,8 +189,8 @@ func connectMux() *http.ServeMux {
 	return mux
 }
 
-func connectEcho(_ context.Context, request *connect.Request[raw]) (*connect.Response[raw], error) {
-	response := connect.NewResponse(request.Msg)
+func connectEcho(ctx context.Context, request *connect.Request[raw]) (*connect.Response[raw], error) {
+	response := connect.NewResponse(told(ctx, request.Msg))
 	for key, values := range request.Header() {
 		if strings.HasPrefix(strings.ToLower(key), "x-") {
 			response.Header()[key] = values
@@ -197,6 +214,7 @@ func connectFail(_ context.Context, request *connect.Request[raw]) (*connect.Res
 
 func connectWait(ctx context.Context, _ *connect.Request[raw]) (*connect.Response[raw], error) {
 	<-ctx.Done()
+	cancelled.Add(1)
 	return nil, ctx.Err()
 }
 

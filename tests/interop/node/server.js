@@ -27,6 +27,24 @@ const service = {
   Chat: method("Chat", true, true),
 };
 
+// google.rpc.Status with one detail, as google.protobuf.Any: StringValue "detail".
+function status(code, message) {
+  const field = (tag, bytes) => Buffer.concat([Buffer.from([tag, bytes.length]), bytes]);
+  const kind = Buffer.from("type.googleapis.com/google.protobuf.StringValue");
+  const any = Buffer.concat([field(0x0a, kind), field(0x12, Buffer.from("\n\x06detail"))]);
+  return Buffer.concat([Buffer.from([0x08, code]), field(0x12, Buffer.from(message)), field(0x1a, any)]);
+}
+
+let cancelled = 0;
+
+// The answer of Echo: what the server knows, where it is asked for that.
+function told(call) {
+  const request = call.request.toString("latin1");
+  if (request === "cancelled") return Buffer.from(String(cancelled));
+  if (request === "deadline") return Buffer.from(String(Number.isFinite(Number(call.getDeadline()))));
+  return call.request;
+}
+
 function echo(call, callback) {
   const back = new grpc.Metadata();
   for (const key of Object.keys(call.metadata.getMap())) {
@@ -38,13 +56,15 @@ function echo(call, callback) {
   const trailers = new grpc.Metadata();
   trailers.set("x-trailer", "t");
   trailers.set("x-trailer-bin", Buffer.from([0xff, 0]));
-  callback(null, call.request, trailers);
+  callback(null, told(call), trailers);
 }
 
 function fail(call, callback) {
   const metadata = new grpc.Metadata();
   metadata.set("x-why", "because");
-  callback({ code: call.request[0], details: call.request.subarray(1).toString(), metadata });
+  const [code, message] = [call.request[0], call.request.subarray(1).toString()];
+  metadata.set("grpc-status-details-bin", status(code, message));
+  callback({ code, details: message, metadata });
 }
 
 async function count(call) {
@@ -82,7 +102,7 @@ const server = new grpc.Server({ "grpc.max_receive_message_length": -1, "grpc.ma
 server.addService(service, {
   Echo: echo,
   Fail: fail,
-  Wait: () => {}, // Until the client gives up.
+  Wait: (call) => call.on("cancelled", () => (cancelled += 1)),
   Count: count,
   Join: join,
   Chat: chat,
