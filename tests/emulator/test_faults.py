@@ -68,7 +68,7 @@ def test_goaway_sends_the_call_to_another_connection() -> None:
         assert fault.struck == 1
         process.stdin.write(b"after")
         process.stdin.write_eof()
-        assert process.stdout.read() == b"before after"
+        assert b"".join(process.stdout) == b"before after"
         assert process.wait() == 0
 
 
