@@ -154,6 +154,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rows", nargs="*", default=[], help="only these, by their names in client.py")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--layers", action="store_true", help="instead: where our client's time goes, row by row")
     options = parser.parse_args()
     rows = [row for row in ROWS if not options.rows or row.name in options.rows]
     figures = []
@@ -161,6 +162,9 @@ def main() -> int:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
+            if options.layers:
+                command = [options.ours, str(CLIENT.with_name("layers.py")), str(port), *options.rows]
+                return subprocess.run(command, check=False).returncode
             for row in rows:
                 ours: list[float] = []
                 peers: list[float] = []
