@@ -2,8 +2,8 @@
 
 python layers.py PORT [ROW ...]
 
-cProfile makes Python's own functions look dearer than they are beside the kernel's, so the shares tell where to look, not
-how much is to be gained. What runs in a background thread (the blocking rows) is not seen.
+cProfile makes Python's own functions look dearer than they are beside the kernel's, so the shares tell where to look,
+not how much is to be gained. What runs in a background thread (the blocking rows) is not seen.
 """
 
 from __future__ import annotations
