@@ -11,7 +11,18 @@ import anyio
 import anyio.abc
 
 from boxd import _portal
-from boxd.transport import Call, Channel, Metadata, Method
+from boxd.transport import Call, Channel, Kind, Metadata, Method
+from boxd.transport.deadline import Deadline
+from boxd.transport.exchange import Exchange
+
+
+def make_call(channel: Channel, method: Method[Any, Any], timeout: float | None, metadata: Metadata) -> Call[Any, Any]:
+    """A call that is not started: a unary one as `Channel.unary` makes it, but so that it can be cancelled from
+    outside, and its metadata seen."""
+    if method.kind is not Kind.UNARY:
+        return channel.call(method, timeout=timeout, metadata=metadata)
+    deadline = None if timeout is None else Deadline(timeout)
+    return Call(Exchange(channel, method, deadline, metadata, whole=True))
 
 
 class Driver(Protocol):
@@ -40,7 +51,7 @@ class AsyncDriver:
         self._tasks = tasks
 
     async def open(self, channel: Channel, method: Method[Any, Any], timeout: float | None, metadata: Metadata) -> Call:
-        return channel.call(method, timeout=timeout, metadata=metadata)
+        return make_call(channel, method, timeout, metadata)
 
     async def step(self, step: Coroutine[Any, Any, Any]) -> Any:
         return await step
@@ -64,7 +75,7 @@ class BlockingDriver:
 
     async def open(self, channel: Channel, method: Method[Any, Any], timeout: float | None, metadata: Metadata) -> Call:
         async def call() -> Call[Any, Any]:
-            return channel.call(method, timeout=timeout, metadata=metadata)
+            return make_call(channel, method, timeout, metadata)
 
         return _portal.run(call())
 

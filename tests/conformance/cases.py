@@ -161,7 +161,7 @@ class _Run:
         await self.pause()
         if self.cancels("after_close_send_ms"):
             await self.driver.cancel_later(self.call, self.case.cancel.after_close_send_ms / 1000)
-        self.take(await self.driver.step(self.call.unary(request)))
+        self.take(await self.driver.step(self.call._exchange.unary(request)))
 
     async def server_stream(self, requests: list[Any]) -> None:
         (request,) = requests
