@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncIterator
 from typing import Any
@@ -42,7 +43,8 @@ async def name(client: Any) -> AsyncIterator[str]:
 async def test_create(client: Any, name: str) -> None:
     box = await client.box.create(name=name)
     assert known(box) == EVERYWHERE | WHEN_MADE
-    assert (box.name, box.status, box.url) == (name, "running", f"{name}.boxd.sh")
+    zone = (await client.config()).zone
+    assert (box.name, box.status, box.url) == (name, "running", f"{name}.{zone}")
     assert repr(box) == f"<Box {name!r} id={box.id!r} status='running'>"
 
 
@@ -200,4 +202,6 @@ async def test_whoami_and_config(client: Any) -> None:
     me = await client.whoami()
     assert me.user_id == "local-user"
     assert all(fingerprint.startswith("SHA256:") for fingerprint in me.fingerprints)
-    assert await client.config() == boxd.ConfigResult("ubuntu:latest", "boxd.sh")
+    config = await client.config()
+    assert config.default_image == "ubuntu:latest"
+    assert re.fullmatch(r"localhost:\d+", config.zone)
