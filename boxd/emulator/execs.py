@@ -29,14 +29,14 @@ Chunk = messages.ExecChunk
 class ExecSession:
     """The server's side of an Exec stream: an async iterator of chunks.
 
-    `open_machine` gives the machine for a box's id; `background` keeps the clean-up of a cancelled call
-    running; `on_end` is called when the call is over. `aclose` ends the command.
+    `open_machine` gives the machine for a box's id, and the variables of its account; `background` keeps the
+    clean-up of a cancelled call running; `on_end` is called when the call is over. `aclose` ends the command.
     """
 
     def __init__(
         self,
         requests: AsyncIterator[Chunk],
-        open_machine: Callable[[str], Coroutine[Any, Any, Machine]],
+        open_machine: Callable[[str], Coroutine[Any, Any, tuple[Machine, dict[str, str]]]],
         background: Callable[[Coroutine[Any, Any, None]], object],
         grace: float,
         on_end: Callable[[], object],
@@ -83,9 +83,11 @@ class ExecSession:
             raise EmulatorError(Code.INVALID_ARGUMENT, "the command has a NUL byte in it")
         if len(first.command.encode()) > _LONGEST_COMMAND:
             raise EmulatorError(Code.INVALID_ARGUMENT, f"the command is longer than {_LONGEST_COMMAND} bytes")
-        self._machine = machine = await self._open_machine(first.vm_id)
+        machine, env = await self._open_machine(first.vm_id)
+        self._machine = machine
         size = (first.cols or _DEFAULT_SIZE[0], first.rows or _DEFAULT_SIZE[1])
-        env = {"TERM": "xterm-256color"} if first.tty else {}
+        if first.tty:
+            env = {**env, "TERM": "xterm-256color"}
         spawn = Spawn(("sh", "-c", first.command), env, tty=_bounded(size) if first.tty else None)
         try:
             self._process = process = await machine.spawn(spawn)

@@ -83,7 +83,7 @@ class Emulator:
         stack.push_async_callback(sandbox.close)
         store = Store(os.path.join(state, "state.sqlite3"))
         stack.callback(store.close)
-        tokens = Tokens(options.api_key, options.user_id)
+        tokens = Tokens(options.api_key, options.user_id, store=store)
         boxes = Boxes(sandbox, options, store)
         plane = DataPlane(boxes, options, store)
         stack.push_async_callback(plane.close)

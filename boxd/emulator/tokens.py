@@ -9,9 +9,11 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import Code, EmulatorError
+from .store import Record, Store, Table
 
 _HEADER = {"alg": "HS256", "typ": "JWT"}
 
@@ -24,27 +26,100 @@ def _decode(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
+@dataclass
+class TokenRecord(Record):
+    """A token that was made by CreateToken; its id is the `jti` claim."""
+
+    created_at: int = 0
+    expires_at: int = 0
+    revoked: bool = False
+
+
+@dataclass
+class ApiKey(Record):
+    """An API key that was made by CreateApiKey. The key itself is not kept."""
+
+    name: str = ""
+    org: str = ""
+    prefix: str = ""
+    digest: str = field(default="", repr=False)
+    created_at: int = 0
+    last_used_at: int = 0
+    expires_at: int = 0
+
+
+@dataclass
+class SigningKey(Record):
+    """What tokens are signed with, so that they are good after a restart too."""
+
+    secret: str = field(default="", repr=False)
+
+
 class Tokens:
     """Issues and checks the tokens of one emulator. `clock` gives the time in Unix seconds."""
 
-    def __init__(self, api_key: str, user_id: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        user_id: str,
+        clock: Callable[[], float] = time.time,
+        store: Store | None = None,
+    ) -> None:
+        store = Store() if store is None else store
         self._api_key = api_key
         self.user_id = user_id
         self._clock = clock
-        self._secret = secrets.token_bytes(32)
+        self._records = Table(store, "token", TokenRecord)
+        #: The keys beside the emulator's own.
+        self.keys = Table(store, "api-key", ApiKey)
+        signing = Table(store, "signing-key", SigningKey)
+        kept = signing.get("hs256") or signing.put(SigningKey("hs256", secrets.token_hex(32)))
+        self._secret = bytes.fromhex(kept.secret)
 
     def __repr__(self) -> str:
         return f"Tokens(user_id={self.user_id!r})"
 
     def key_is_valid(self, key: str) -> bool:
-        """Whether `key` is the API key, in constant time."""
-        return hmac.compare_digest(key.encode("utf-8", "surrogatepass"), self._api_key.encode())
+        """Whether `key` is the API key, in constant time, or one that was made later."""
+        raw = key.encode("utf-8", "surrogatepass")
+        if hmac.compare_digest(raw, self._api_key.encode()):
+            return True
+        digest, now = hashlib.sha256(raw).hexdigest(), int(self._clock())
+        for one in self.keys:
+            if hmac.compare_digest(one.digest, digest) and not (one.expires_at and one.expires_at <= now):
+                one.last_used_at = now
+                self.keys.put(one)
+                return True
+        return False
 
-    def issue(self, seconds: int) -> tuple[str, int]:
+    def add_key(self, key: str, name: str, seconds: int, org: str) -> ApiKey:
+        """Accept another key, for so many seconds (0: without end)."""
+        now = int(self._clock())
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        expires_at = now + seconds if seconds else 0
+        return self.keys.put(ApiKey(f"key-{secrets.token_hex(6)}", name, org, key[:8], digest, now, 0, expires_at))
+
+    def listed(self) -> list[TokenRecord]:
+        """The tokens that were made by CreateToken and are still good."""
+        now = self._clock()
+        return [one for one in self._records if not one.revoked and one.expires_at > now]
+
+    def revoke(self, jti: str) -> bool:
+        """Make a token void. False where there is none that is good."""
+        found = next((one for one in self.listed() if one.id == jti), None)
+        if found is None:
+            return False
+        found.revoked = True
+        self._records.put(found)
+        return True
+
+    def issue(self, seconds: int, *, listed: bool = False) -> tuple[str, int]:
         """A new token and the Unix second at which it expires."""
         now = int(self._clock())
         expires_at = now + seconds
         claims = {"sub": self.user_id, "iat": now, "exp": expires_at, "jti": secrets.token_hex(8)}
+        if listed:
+            self._records.put(TokenRecord(str(claims["jti"]), now, expires_at))
         parts = ".".join(_encode(json.dumps(part, separators=(",", ":")).encode()) for part in (_HEADER, claims))
         return f"{parts}.{_encode(self._sign(parts))}", expires_at
 
@@ -67,6 +142,9 @@ class Tokens:
             raise _refusal("the token is malformed") from error
         if claims["exp"] <= self._clock():
             raise _refusal("the token has expired")
+        record = self._records.get(str(claims.get("jti")))
+        if record is not None and record.revoked:
+            raise _refusal("the token has been revoked")
         return claims
 
 

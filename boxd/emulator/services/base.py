@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ..errors import Code, EmulatorError
+from ..account import Account
 from ..images import Images
 from ..machines import Boxes
 from ..options import Options
@@ -42,6 +42,7 @@ class Handlers:
         self.faults = plane.faults
         self._images = Images(boxes, store)
         boxes.destroyed.append(self._images.forget_box)
+        self._account = Account(store, options)
         self._background: set[asyncio.Task[Any]] = set()
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -63,13 +64,13 @@ class Handlers:
         while self._background:
             await asyncio.wait(self._background)
 
-    def _org(self, name: str) -> str:
-        """The org's name for a name, an id or "" (personal); NOT_FOUND for any other."""
-        if not name or name in self._options.orgs:
-            return name
-        if name.startswith("org-") and name[4:] in self._options.orgs:
-            return name[4:]
-        raise EmulatorError(Code.NOT_FOUND, f"there is no organization {name!r}")
+    def _org(self, key: str) -> str:
+        """The organization's name for a name, an id or "" (personal); NOT_FOUND for any other."""
+        return self._account.org(key).name if key else ""
+
+    def _org_id(self, name: str) -> str:
+        """The id of an organization; empty for the personal one."""
+        return self._account.org(name).id if name else ""
 
 
 def _take_exception(task: asyncio.Task[Any]) -> None:

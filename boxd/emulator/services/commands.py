@@ -24,10 +24,10 @@ class Commands(Handlers):
     def exec(self, requests: AsyncIterator[pb.ExecChunk], context: Context) -> ExecSession:
         use = contextlib.ExitStack()
 
-        async def open_machine(key: str) -> Machine:
+        async def open_machine(key: str) -> tuple[Machine, dict[str, str]]:
             box = self._boxes.existing(key)
             use.enter_context(self._boxes.in_use(box))
-            return await self._boxes.ready(box)
+            return await self._boxes.ready(box), self._account.environment(box)
 
         return ExecSession(requests, open_machine, self.run_in_background, self._options.kill_grace, use.close)
 

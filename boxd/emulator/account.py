@@ -1,0 +1,109 @@
+"""What belongs to the account and not to a machine: organizations, variables, templates, domains, networks, keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from boxd import messages as pb
+
+from .box import Box
+from .errors import Code, EmulatorError
+from .options import Options
+from .store import Record, Store, Table
+
+ENV, SECRET = "env", "secret"
+
+
+@dataclass
+class SshKey(Record):
+    """A linked SSH key; its id is its fingerprint."""
+
+    label: str = ""
+
+
+@dataclass
+class Template(Record):
+    """One template; its configuration as the message's bytes in hex."""
+
+    name: str = ""
+    image: str = ""
+    config: str = ""
+
+    @property
+    def settings(self) -> pb.VmConfig:
+        """The configuration."""
+        return pb.VmConfig.parse(bytes.fromhex(self.config))
+
+
+@dataclass
+class Domain(Record):
+    """A host name of the user's own; its id is the name."""
+
+    vm_id: str = ""
+
+
+@dataclass
+class Network(Record):
+    """A private network."""
+
+    name: str = ""
+    number: int = 0
+
+
+@dataclass
+class Invite(Record):
+    """An open invitation; its id is the token."""
+
+    org_id: str = ""
+    email: str = ""
+    role: str = "member"
+    created_at: int = 0
+
+
+@dataclass
+class Organization(Record):
+    """An organization, and the roles of its members by user id."""
+
+    name: str = ""
+    members: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Variable(Record):
+    """One variable; its id is organization, kind, name and scope."""
+
+    org: str = ""
+    kind: str = ENV
+    name: str = ""
+    scope: str = "all"
+    value: str = field(default="", repr=False)
+    domains: list[str] = field(default_factory=list)
+
+
+class Account:
+    """The records of one emulator's account."""
+
+    def __init__(self, store: Store, options: Options) -> None:
+        self.templates = Table(store, "template", Template)
+        self.domains = Table(store, "domain", Domain)
+        self.networks = Table(store, "network", Network)
+        self.variables = Table(store, "variable", Variable)
+        self.invites = Table(store, "invite", Invite)
+        self.ssh_keys = Table(store, "ssh-key", SshKey)
+        self.orgs = Table(store, "org", Organization)
+        for name in options.orgs:
+            if self.orgs.get(f"org-{name}") is None:
+                self.orgs.put(Organization(f"org-{name}", name, {options.user_id: "admin"}))
+
+    def org(self, key: str) -> Organization:
+        """The organization with this id or name. NOT_FOUND."""
+        for one in self.orgs:
+            if key in (one.id, one.name):
+                return one
+        raise EmulatorError(Code.NOT_FOUND, f"there is no organization {key!r}")
+
+    def environment(self, box: Box) -> dict[str, str]:
+        """What the commands of a box get. A narrow scope wins over `all`."""
+        scope = "shared" if box.spec.shared else "private"
+        found = [one for one in self.variables if one.org == box.spec.org and one.scope in ("all", scope)]
+        return {one.name: one.value for one in sorted(found, key=lambda one: one.scope != "all")}
