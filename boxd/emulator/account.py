@@ -12,6 +12,8 @@ from .options import Options
 from .store import Record, Store, Table
 
 ENV, SECRET = "env", "secret"
+DEFAULT_NETWORK = "net-local"
+"""The id of the network that every account has."""
 
 
 @dataclass
@@ -80,6 +82,11 @@ class Variable(Record):
     domains: list[str] = field(default_factory=list)
 
 
+def variable_id(org: str, kind: str, name: str, scope: str) -> str:
+    """What a variable is kept under."""
+    return "/".join((org, kind, scope, name))
+
+
 class Account:
     """The records of one emulator's account."""
 
@@ -91,6 +98,8 @@ class Account:
         self.invites = Table(store, "invite", Invite)
         self.ssh_keys = Table(store, "ssh-key", SshKey)
         self.orgs = Table(store, "org", Organization)
+        if not len(self.networks):
+            self.networks.put(Network(DEFAULT_NETWORK, "default"))
         for name in options.orgs:
             if self.orgs.get(f"org-{name}") is None:
                 self.orgs.put(Organization(f"org-{name}", name, {options.user_id: "admin"}))
@@ -101,6 +110,23 @@ class Account:
             if key in (one.id, one.name):
                 return one
         raise EmulatorError(Code.NOT_FOUND, f"there is no organization {key!r}")
+
+    def rename(self, org: Organization, name: str) -> str:
+        """Give an organization another name, under which its variables are kept too; returns the old one."""
+        old, org.name = org.name, name
+        self.orgs.put(org)
+        for one in self.variables:
+            if one.org == old:
+                self.variables.remove(one.id)
+                one.org, one.id = name, variable_id(name, one.kind, one.name, one.scope)
+                self.variables.put(one)
+        return old
+
+    async def forget_box(self, box: Box) -> None:
+        """Let the domains of a box that is gone lead nowhere."""
+        for domain in self.domains:
+            if domain.vm_id == box.id:
+                self.domains.remove(domain.id)
 
     def environment(self, box: Box) -> dict[str, str]:
         """What the commands of a box get. A narrow scope wins over `all`."""

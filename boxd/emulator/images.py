@@ -84,6 +84,13 @@ class Images:
             await self._boxes.sandbox.delete(old.disk)
         return image
 
+    def rename_org(self, old: str, new: str) -> None:
+        """An organization has another name."""
+        for image in self._images:
+            if image.org == old:
+                image.org = new
+                self._images.put(image)
+
     def used(self, image: Image) -> None:
         """Count a box that was made from it."""
         image.use_count += 1

@@ -40,9 +40,9 @@ class Handlers:
         self._tokens = tokens
         self._plane = plane
         self.faults = plane.faults
-        self._images = Images(boxes, store)
-        boxes.destroyed.append(self._images.forget_box)
         self._account = Account(store, options)
+        self._images = Images(boxes, store)
+        boxes.destroyed += [self._images.forget_box, self._account.forget_box]
         self._background: set[asyncio.Task[Any]] = set()
 
     def run_in_background(self, work: Coroutine[Any, Any, None]) -> None:

@@ -96,7 +96,6 @@ class Billing(Machines):
             currency=_CURRENCY,
             rates=pb.UsageRates(),
             vms=[self._usage(box, start, end) for box in self._boxes.all() if box.spec.org == name],
-            complete=True,
         )
 
     def _period(self, since: int, until: int) -> tuple[int, int]:
@@ -130,5 +129,4 @@ class Billing(Machines):
             vcpu_hours=vcpu * on,
             ram_gib_hours=memory / GIB * on,
             disk_gib_hours=disk / GIB * hours,
-            complete=True,
         )

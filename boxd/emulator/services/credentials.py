@@ -15,13 +15,15 @@ from ..tokens import ApiKey
 from .base import Context, Handlers
 
 _TOKEN_SECONDS = 24 * 3600
+_LONGEST = 10 * 365 * 24 * 3600
 
 
 class Credentials(Handlers):
     """What the caller can be known by."""
 
     async def create_token(self, request: pb.CreateTokenRequest, context: Context) -> pb.CreateTokenResponse:
-        token, expires_at = self._tokens.issue(request.expires_in_secs or _TOKEN_SECONDS, listed=True)
+        seconds = _seconds(request.expires_in_secs) or _TOKEN_SECONDS
+        token, expires_at = self._tokens.issue(seconds, listed=True)
         return pb.CreateTokenResponse(token=token, expires_at=expires_at)
 
     async def list_tokens(self, request: pb.ListTokensRequest, context: Context) -> pb.ListTokensResponse:
@@ -40,7 +42,7 @@ class Credentials(Handlers):
         if not request.name:
             raise EmulatorError(Code.INVALID_ARGUMENT, "an API key needs a name")
         key = "bxd_" + secrets.token_hex(20)
-        made = self._tokens.add_key(key, request.name, request.expires_in_secs, self._org(request.org))
+        made = self._tokens.add_key(key, request.name, _seconds(request.expires_in_secs), self._org(request.org))
         return pb.CreateApiKeyResponse(id=made.id, api_key=key, expires_at=made.expires_at)
 
     async def list_api_keys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
@@ -68,6 +70,12 @@ class Credentials(Handlers):
     async def link_ssh_key(self, request: pb.LinkSshKeyRequest, context: Context) -> pb.LinkSshKeyResponse:
         self._account.ssh_keys.put(SshKey(_fingerprint(request.pubkey), request.label))
         return pb.LinkSshKeyResponse()
+
+
+def _seconds(value: int) -> int:
+    if value > _LONGEST:
+        raise EmulatorError(Code.INVALID_ARGUMENT, f"{value} seconds are more than the limit of {_LONGEST}")
+    return value
 
 
 def _fingerprint(line: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from boxd import messages as pb
 
+from ..account import DEFAULT_NETWORK
 from .base import Context, Handlers
 
 
@@ -14,7 +15,7 @@ class Identity(Handlers):
         return pb.WhoamiResponse(
             user_id=context.user_id,
             pubkey_fingerprints=[one.id for one in self._account.ssh_keys] or ["SHA256:" + "0" * 43],
-            default_network_id="net-local",
+            default_network_id=DEFAULT_NETWORK,
             display_name=context.user_id,
         )
 

@@ -28,10 +28,18 @@ class Organizations(Handlers):
 
     async def rename_org(self, request: pb.RenameOrgRequest, context: Context) -> pb.RenameOrgResponse:
         org = self._account.org(request.org_id)
-        self._check_name(request.name)
-        org.name = request.name
-        self._account.orgs.put(org)
+        if request.name != org.name:
+            self._check_name(request.name)
+            old = self._account.rename(org, request.name)
+            self._images.rename_org(old, org.name)
+            for box in self._boxes.all():
+                if box.spec.org == old:
+                    self._boxes.change(box, org=org.name)
         return pb.RenameOrgResponse()
+
+    async def set_org_context(self, request: pb.SetOrgContextRequest, context: Context) -> pb.SetOrgContextResponse:
+        """Nothing is remembered: each call names its organization."""
+        return pb.SetOrgContextResponse(org_id=self._org_id(self._org(request.org)))
 
     async def get_org_members(self, request: pb.GetOrgMembersRequest, context: Context) -> pb.GetOrgMembersResponse:
         org = self._account.org(request.org_id)

@@ -53,7 +53,10 @@ class Templates(Machines):
             spec_from(template.settings, ()), image=template.image, source=("template", template.name, 0, template.id)
         )
         spec = merge_specs(base, spec_from(request.config, ()))
-        config = request.config if request.config is not None else template.settings
+        # What leads into the box and is mounted in it: the template's where the call says nothing of it.
+        config, over = template.settings, request.config or pb.VmConfig()
+        config.network = over.network if over.network is not None else config.network
+        config.volumes = over.volumes or config.volumes
         box = await self._whole(self._create(request.name, spec, config))
         made = self._made(box)
         return pb.CreateVmFromTemplateResponse(

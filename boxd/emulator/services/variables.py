@@ -6,7 +6,7 @@ import re
 
 from boxd import messages as pb
 
-from ..account import ENV, SECRET, Variable
+from ..account import ENV, SECRET, Variable, variable_id
 from ..errors import Code, EmulatorError
 from .base import Context, Handlers
 
@@ -22,7 +22,7 @@ class Variables(Handlers):
         if "\0" in request.value:
             raise EmulatorError(Code.INVALID_ARGUMENT, f"the value of {request.name!r} has a NUL in it")
         org, kind, scope = self._org(request.org), _kind(request.kind), _scope(request.scope)
-        key = _key(org, kind, request.name, scope)
+        key = variable_id(org, kind, request.name, scope)
         self._account.variables.put(Variable(key, org, kind, request.name, scope, request.value, [*request.domains]))
         return pb.VarReply(message=f"{request.name} is set")
 
@@ -50,7 +50,7 @@ class Variables(Handlers):
         org, scope = self._org(request.org), _scope(request.to)
         found = self._variable(org, SECRET, request.name, request.from_)
         self._account.variables.remove(found.id)
-        found.id, found.scope = _key(org, SECRET, found.name, scope), scope
+        found.id, found.scope = variable_id(org, SECRET, found.name, scope), scope
         self._account.variables.put(found)
         return pb.VarReply(message=f"{request.name} is {scope}")
 
@@ -71,7 +71,3 @@ def _scope(scope: str) -> str:
     if scope not in ("", *_SCOPES):
         raise EmulatorError(Code.INVALID_ARGUMENT, f"{scope!r} is not 'shared', 'private' or 'all'")
     return scope or "all"
-
-
-def _key(org: str, kind: str, name: str, scope: str) -> str:
-    return "/".join((org, kind, scope, name))

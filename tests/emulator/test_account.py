@@ -1,0 +1,93 @@
+"""What belongs to an account: kept over a restart, and true after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import boxd
+from boxd import BoxConfig, NetworkConfig, ProxyEntry, emulator
+
+
+@pytest.fixture
+def client() -> Iterator[boxd.Compute]:
+    with (
+        emulator.running(sandbox="plain") as local,
+        boxd.Compute(token=local.token, api_url=local.api_url) as c,
+    ):
+        yield c
+
+
+def test_an_organization_keeps_what_it_has_under_a_new_name(client: boxd.Compute) -> None:
+    org = client.org.create("before")
+    box = client.box.create(org="before")
+    client.env.set("V", "value", org="before")
+    client.snapshot.create(box, "base")
+    client.org.rename(org.id, "before")
+    client.org.rename(org.id, "after")
+    assert [one.id for one in client.box.list("after")] == [box.id]
+    assert [one.name for one in client.env.list("after")] == ["V"]
+    assert [one.name for one in client.snapshot.list("after")] == ["base"]
+    assert box.exec("printenv", "V").stdout == "value\n"
+    with pytest.raises(boxd.NotFoundError):
+        client.box.list("before")
+    with pytest.raises(boxd.InvalidArgumentError):
+        client.org.rename(org.id, "local")
+
+
+def test_a_token_that_would_live_for_ever(client: boxd.Compute) -> None:
+    for make in (lambda: client.token.create(2**64 - 1), lambda: client.api_key.create("key", 2**64 - 1)):
+        with pytest.raises(boxd.InvalidArgumentError):
+            make()
+    assert client.token.list() == []
+    assert client.api_key.list() == []
+
+
+def test_a_template_gives_what_the_call_does_not(client: boxd.Compute) -> None:
+    config = BoxConfig(vcpu=1, network=NetworkConfig(proxies=[ProxyEntry("api", 9000)]))
+    template = client.template.create("base", config=config)
+    box = client.template.create_vm(template, config=BoxConfig(vcpu=2))
+    assert client.box.get(box.id).vcpu == 2
+    assert {one.name: one.port for one in box.proxies()}["api"] == 9000
+    other = client.template.create_vm(template, config=BoxConfig(network=NetworkConfig()))
+    assert [one.name for one in other.proxies() if not one.is_default] == []
+
+
+def test_a_domain_is_free_when_its_box_is_gone(client: boxd.Compute) -> None:
+    box = client.box.create()
+    client.domain.bind("www.example.org", box)
+    box.destroy()
+    assert client.domain.list() == []
+    client.domain.bind("www.example.org", client.box.create())
+
+
+def test_the_default_network_is_one(client: boxd.Compute) -> None:
+    assert client.whoami().default_network_id in [one.id for one in client.network.list()]
+
+
+def test_credentials_and_variables_are_kept(tmp_path: Path) -> None:
+    with (
+        emulator.running(sandbox="plain", state=str(tmp_path)) as local,
+        boxd.Compute(token=local.token, api_url=local.api_url) as c,
+    ):
+        kept, revoked = c.token.create(), c.token.create()
+        (jti,) = [one.jti for one in c.token.list() if one.jti in _claims(revoked.token)]
+        c.token.revoke(jti)
+        key = c.api_key.create("ci")
+        c.secret.set("S", "hush")
+    with emulator.running(sandbox="plain", state=str(tmp_path)) as local:
+        for credential in ({"token": kept.token}, {"api_key": key.key, "exchange_url": local.exchange_url}):
+            with boxd.Compute(api_url=local.api_url, **credential) as c:
+                assert [one.name for one in c.secret.list()] == ["S"]
+                assert c.box.create().exec("printenv", "S").stdout == "hush\n"
+        with boxd.Compute(token=revoked.token, api_url=local.api_url) as c, pytest.raises(boxd.AuthenticationError):
+            c.whoami()
+
+
+def _claims(token: str) -> str:
+    import base64
+
+    payload = token.split(".")[1]
+    return base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)).decode()
