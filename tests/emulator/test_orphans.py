@@ -32,8 +32,8 @@ class Calls:
         self._machine = machine
         self._clean_up: list[asyncio.Task[None]] = []
 
-    async def _open(self, key: str) -> Machine:
-        return self._machine
+    async def _open(self, key: str) -> tuple[Machine, dict[str, str]]:
+        return self._machine, {}
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         self._clean_up.append(asyncio.get_running_loop().create_task(work))
@@ -41,7 +41,7 @@ class Calls:
     async def cancelled_after(self, turns: int, command: str) -> bool:
         """Start a command, cancel its call after this many turns of the event loop, and do what the server then does.
         True if the call was still starting its command."""
-        session = ExecSession(Requests(command), self._open, self._background, 0.2)
+        session = ExecSession(Requests(command), self._open, self._background, 0.2, lambda: None)
         call = asyncio.get_running_loop().create_task(session.__anext__())
         for _ in range(turns):
             await asyncio.sleep(0)
