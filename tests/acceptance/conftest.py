@@ -57,9 +57,18 @@ def _record(_rpcs: dict[str, set[str]], request: pytest.FixtureRequest, monkeypa
     monkeypatch.setattr(Session, "stream", begun)
 
 
+SERVICES = ("test_account", "test_disks", "test_networking", "test_services_errors", "test_templates")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Behind grpcio, one of the two event loops is enough: the transport's tests have both."""
-    dropped = [item for item in items if "[grpcio-trio" in item.name and "acceptance" in item.nodeid]
+    """One of the two event loops is enough behind grpcio, and for the services, whose calls are all alike: the tests of
+    the transport and of commands have both."""
+    dropped = [
+        item
+        for item in items
+        if "acceptance" in item.nodeid
+        and ("[grpcio-trio" in item.name or ("-trio" in item.name and item.path.stem in SERVICES))
+    ]
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = [item for item in items if item not in set(dropped)]
