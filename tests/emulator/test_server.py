@@ -158,7 +158,7 @@ async def test_an_old_server() -> None:
         assert (await status_of(client("GetVm", pb.GetVmRequest(vm_id="app"))))[0] is Status.NOT_FOUND
         call = client("DownloadFileStream", pb.DownloadFileRequest(vm_id=box, path="x"))
         assert await status_of(call) == (Status.UNIMPLEMENTED, "this server has no DownloadFileStream")
-        assert (await status_of(client("ListDisks", pb.ListDisksRequest())))[0] is Status.UNIMPLEMENTED
+        assert (await status_of(client("ListSnapshots", pb.ListSnapshotsRequest())))[0] is Status.UNIMPLEMENTED
 
 
 @asynchronous
