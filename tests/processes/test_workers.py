@@ -52,11 +52,11 @@ def test_preloaded_workers(programs: Programs) -> None:
         box.exec("true")
         logs = box.exec("cat", stream=True)
         workers = {fork() for _ in range(3)}
-        print(ask(b"1234567"))
+        print(ask(b"1234567"), flush=True)  # Else a forked worker would print it too.
         os.write(requests[1], b"!")
         dead, _ = os.wait()
         workers = workers - {dead} | {fork()}
-        print(ask(b"12345678"))
+        print(ask(b"12345678"), flush=True)
         for pid in workers:
             os.kill(pid, signal.SIGTERM)
         print(sorted(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in workers))
