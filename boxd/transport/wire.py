@@ -17,7 +17,7 @@ READ_SIZE = 1 << 18
 # glibc gives large blocks back to the kernel as soon as they are free, and the next read pays for fresh pages: in a
 # process whose heap ends unluckily, 30,000 page faults for 100 MB, and half the speed. Once it has seen a block of
 # this size come and go, it keeps smaller ones, and up to twice as much of them (mallopt(3), M_MMAP_THRESHOLD).
-_block = bytearray(8 << 20)
+_block = bytes(8 << 20)
 del _block
 
 
