@@ -42,7 +42,11 @@ class Secret:
         return "Secret('***')"
 
     def __reduce__(self) -> str:
-        raise TypeError("a secret cannot be pickled or copied")
+        # What a user tries to pickle or to copy is a client, or what holds one: a Box, a running command.
+        raise TypeError(
+            "a client, and what comes from it, cannot be pickled or copied: it has a credential and connections. Make "
+            "a Compute where one is needed, and get machines by their ids"
+        )
 
 
 class Endpoint(NamedTuple):
@@ -163,9 +167,14 @@ class Settings:
         A credential given as an argument, of either kind, wins over both variables. Where both kinds are given in the
         same way the token is used: it needs no exchange. Raises `AuthenticationError` without any credential and
         `ValueError`, which names the argument or variable, for what cannot be used: a malformed URL, a protocol that is
-        none, a proxy of a kind that is not supported.
+        none, a proxy of a kind that is not supported; `TypeError` for what is not a string.
         """
         environment = os.environ if environ is None else environ
+        given = {"api_key": api_key, "token": token, "api_url": api_url, "exchange_url": exchange_url}
+        for name, value in (given | {"org": org, "protocol": protocol}).items():
+            if value is not None and not isinstance(value, str):
+                # The value may be a credential, so it is not shown.
+                raise TypeError(f"{name} is of type {type(value).__name__}: use a str")
 
         def lookup(argument: str | None, variable: str, default: str) -> str:
             if argument is not None:

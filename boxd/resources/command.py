@@ -20,8 +20,8 @@ def command_line(args: Sequence[str], env: Mapping[str, str] | None, cwd: str | 
     Every argument is quoted, so that the program gets exactly `args`, whatever is in them. `env` becomes `NAME=value`
     words in front of the program (section 2.9.1), and reaches everything that the program runs. `cwd` becomes a `cd`
     before it; where that fails, the status is 126 and the program is not run. Raises `ValueError` for no arguments, for
-    names that are no variable's, for an empty directory, and for NUL characters, which no command can carry;
-    `TypeError` for what is not a string.
+    names that are no variable's, for an empty directory, and for NUL characters and lone surrogates, which no command
+    can carry; `TypeError` for what is not a string.
     """
     if not args:
         raise ValueError('exec without a command: give the program and its arguments, as in exec("ls", "-l")')
@@ -59,7 +59,14 @@ def _change_directory(cwd: str) -> str:
 
 def _check_word(word: object, what: str, *, show: bool = True) -> None:
     shown = f"{word!r} " if show else ""
+    if isinstance(word, (list, tuple)) and show:
+        raise TypeError(f'the {what} {shown}is of type {type(word).__name__}: unpack it, as in exec(*["ls", "-l"])')
     if not isinstance(word, str):
         raise TypeError(f"the {what} {shown}is of type {type(word).__name__}: use a str")
     if "\0" in word:
         raise ValueError(f"the {what} {shown}has a NUL character")
+    if not word.isascii():
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the {what} {shown}has a lone surrogate, which UTF-8 cannot express") from None

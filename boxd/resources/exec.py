@@ -41,8 +41,11 @@ class ExecOptions:
 
     def __post_init__(self) -> None:
         check_size(self.cols, self.rows)
-        if self.timeout is not None and self.timeout != self.timeout:
-            raise ValueError("timeout is not a number: use seconds")
+        if self.timeout is not None:
+            if not hasattr(self.timeout, "__float__"):
+                raise TypeError(f"timeout is of type {type(self.timeout).__name__}: use seconds, or None")
+            if self.timeout != self.timeout:
+                raise ValueError("timeout is not a number: use seconds")
         if self.close_stdin and self.tty:
             raise ValueError("close_stdin=True with a PTY: a terminal needs its input open; leave out one of the two")
         if self.close_stdin and not self.stream:

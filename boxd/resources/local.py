@@ -64,7 +64,12 @@ class Destination:
         # Through a link, to what it names.
         self._path = os.path.realpath(path)
         temporary = f"{self._path}.{secrets.token_hex(6)}.part"
-        self.file = open(temporary, "xb", buffering=0)  # noqa: SIM115
+        try:
+            self.file = open(temporary, "xb", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            # The caller knows the path, not the temporary name.
+            error.filename = os.fspath(path)
+            raise
         self._temporary = temporary
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))

@@ -194,10 +194,17 @@ def test_a_credential_that_cannot_be_sent(name: str, value: str) -> None:
     assert not value.strip() or value.strip() not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["api_key", "token", "api_url", "exchange_url", "org", "protocol"])
+def test_what_is_no_string(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is of type bytes: use a str") as caught:
+        Settings.resolve(**{"token": "t", name: b"hush"}, environ={})
+    assert "hush" not in str(caught.value)
+
+
 def test_secrets_do_not_show() -> None:
     settings = Settings.resolve(api_key="hush", environ={})
     assert "hush" not in repr(settings)
     secret = Secret("hush")
     assert "hush" not in f"{secret} {secret!r} {secret!s}"
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="cannot be pickled or copied"):
         pickle.dumps(secret)

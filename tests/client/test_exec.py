@@ -137,6 +137,10 @@ def test_bad_words() -> None:
         command_line(["a"], None, Path("/"))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="5"):
         command_line(["sleep", 5], None)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="unpack it"):
+        command_line([["ls", "-l"]], None)  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="lone surrogate"):
+        command_line(["cat", "a\udcff"], None)
     with pytest.raises(TypeError) as caught:
         command_line(["true"], {"SECRET": 12345})  # type: ignore[dict-item]
     assert "12345" not in str(caught.value)
@@ -278,6 +282,9 @@ async def test_bad_options_are_refused_before_any_call(options: dict[str, Any]) 
     for wrong in ({"input": 5}, {"on_stdout": 5}, {"cwd": 5}):
         with pytest.raises(TypeError, match="int"):
             await box_on(channel).exec("x", **wrong)  # type: ignore[call-overload]
+    for name in ("timeout", "cols", "rows"):
+        with pytest.raises(TypeError, match=f"{name} is of type str"):
+            await box_on(channel).exec("x", **{name: "5"})  # type: ignore[call-overload]
     with pytest.raises(FileNotFoundError):
         await box_on(channel).exec("x", input=Path("/no such file"))
     assert channel.requests == []

@@ -286,8 +286,9 @@ async def test_downloads_that_cannot_begin(tmp_path: Path) -> None:
     channel = FakeChannel()
     with pytest.raises(IsADirectoryError):
         await files_on(channel).download("/src", tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError) as caught:
         await files_on(channel).download("/src", tmp_path / "none" / "place")
+    assert caught.value.filename == str(tmp_path / "none" / "place")
     with pytest.raises(TypeError, match="path, or a file object"):
         await files_on(channel).download("/src", 5)  # type: ignore[arg-type]
     assert channel.requests == []
