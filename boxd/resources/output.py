@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -44,7 +45,8 @@ def closed_early() -> BoxdError:
 
 class Spool:
     """A queue of bytes that moves to an unnamed temporary file where it grows beyond `limit`: bounded memory, and
-    nothing lost."""
+    nothing lost. Where there is no place for temporary files, as in a container with a read-only file system, it stays
+    in memory."""
 
     def __init__(self, limit: int = SPILL_LIMIT) -> None:
         self._limit = limit
@@ -59,19 +61,28 @@ class Spool:
     def put(self, data: bytes, *, wanted: bool) -> None:
         """Add `data`. With `wanted` a reader waits for it, and it stays in memory unless older data is in the
         file."""
-        if self._read == self._written and (wanted or self._held + len(data) <= self._limit):
+        fits = wanted or self._held + len(data) <= self._limit
+        file = None if fits and self._read == self._written else self._spill()
+        if file is None:
             self._chunks.append(data)
             self._held += len(data)
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="boxd-", buffering=0)  # noqa: SIM115  Closed in `__del__`.
         # Written in the event loop: to the page cache it takes about as long as a copy, and a hop to a thread longer.
-        self._file.seek(self._written)
+        file.seek(self._written)
         view = memoryview(data)
         while view:
-            count = self._file.write(view)
+            count = file.write(view)
             self._written += count
             view = view[count:]
+
+    def _spill(self) -> IO[bytes] | None:
+        """The file; None where there is no place for one."""
+        if self._file is None:
+            try:
+                self._file = tempfile.TemporaryFile(prefix="boxd-", buffering=0)  # noqa: SIM115  Closed in `__del__`.
+            except FileNotFoundError:
+                self._limit = sys.maxsize
+        return self._file
 
     @property
     def size(self) -> int:

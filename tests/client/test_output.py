@@ -129,6 +129,21 @@ async def test_a_full_disk_is_an_error_for_every_reader(monkeypatch: pytest.Monk
     assert call.cancelled
 
 
+def test_without_a_place_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only file system, say: what would go to disk stays in memory, in its order."""
+
+    def nowhere(*args: Any, **options: Any) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/']")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", nowhere)
+    spool = Spool(limit=4)
+    for data in (b"abc", b"def", b"ghi"):
+        spool.put(data, wanted=False)
+    assert spool.size == 9
+    assert not spool.spilled
+    assert drain(spool) == b"abcdefghi"
+
+
 @pytest.mark.anyio
 async def test_errors_of_the_stream_are_kept() -> None:
     out = Output(FakeCall([BoxdError("broken", 14)]))
