@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import api_key as pb
 from boxd.resources._config import check_duration
+from boxd.resources._service import Service
 from boxd.types.account import ApiKey, ApiKeyInfo
 
-if TYPE_CHECKING:
-    from boxd.resources._base import Session
 
-
-class ApiKeyService:
+class ApiKeyService(Service):
     """API keys: what `Compute(api_key=...)` takes."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(self, name: str, expires_in: int = 0, org: str | None = None) -> ApiKey:
         """Make a key. `name` is for people. It expires in `expires_in` seconds (0: never). `org` is the organization

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import backup as pb
 from boxd.resources._config import check_duration
+from boxd.resources._service import MachineService
 from boxd.types.storage import Backup, BackupSchedule
 
-if TYPE_CHECKING:
-    from boxd.resources._base import Session
 
-
-class BackupService:
+class BackupService(MachineService):
     """The backups of one machine. Older servers answer with `UnsupportedError`."""
-
-    def __init__(self, session: Session, vm_id: str) -> None:
-        self._session = session
-        self._vm_id = vm_id
 
     async def create(self) -> str:
         """Make a backup now. Returns its id; `list` tells how it stands. RPC: TriggerBackup."""

@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING
 from boxd import methods
 from boxd.messages import billing as pb
 from boxd.messages.billing_info import BillingInfo
+from boxd.resources._service import Service
 from boxd.types.billing import Billing, BillingActivity, BillingActivityPage, OrgBilledVm, OrgBilling, Plan
 
 if TYPE_CHECKING:
-    from boxd.resources._base import Session
     from boxd.types.billing import UsageReport
 
 
-class BillingService:
+class BillingService(Service):
     """Plans, payment, and what was used."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def list_plans(self) -> list[Plan]:
         """The plans that can be subscribed to. RPC: ListPlans."""

@@ -13,20 +13,17 @@ from boxd.messages.vm_config import EnvVar
 from boxd.messages.vm_fork import ForkVmRequest
 from boxd.resources._config import to_vm_config
 from boxd.resources._lookup import by_name, machine_id
+from boxd.resources._service import Service
 from boxd.resources.box import Box
 
 if TYPE_CHECKING:
-    from boxd.resources._base import Session
     from boxd.types.config import BoxConfig
     from boxd.types.identity import OrgSummary
     from boxd.types.storage import Snapshot
 
 
-class BoxService:
+class BoxService(Service):
     """Machines: create, find and copy them."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(
         self,

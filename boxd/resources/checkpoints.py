@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import checkpoint as pb
+from boxd.resources._service import MachineService
 from boxd.types.storage import Checkpoint
 
-if TYPE_CHECKING:
-    from boxd.resources._base import Session
 
-
-class CheckpointService:
+class CheckpointService(MachineService):
     """The checkpoints of one machine. Older servers answer with `UnsupportedError`."""
-
-    def __init__(self, session: Session, vm_id: str) -> None:
-        self._session = session
-        self._vm_id = vm_id
 
     async def create(self, name: str = "") -> Checkpoint:
         """Keep the machine's state of now. Without `name` the service chooses one. Raises `InvalidArgumentError` for a

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from boxd import methods
 from boxd.messages import disk as pb
 from boxd.resources._lookup import machine_id
+from boxd.resources._service import Service
 from boxd.sizes import parse_size
 from boxd.types.storage import DiskAttachment
 
@@ -92,11 +93,8 @@ class DiskHandle:
         return f"<DiskHandle {self._name!r} id={self._id!r} status={self._status!r}>"
 
 
-class DiskService:
+class DiskService(Service):
     """Disks: volumes that can be attached to machines and outlive them."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(self, name: str, size: str | int) -> DiskHandle:
         """Make a disk of `size`: `"10G"`, or an int of bytes. It may take a moment until it is `ready`.

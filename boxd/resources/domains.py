@@ -8,25 +8,22 @@ from typing import TYPE_CHECKING
 from boxd import methods
 from boxd.errors import UnsupportedError
 from boxd.resources._lookup import machine_id
+from boxd.resources._service import Service
 from boxd.types.networking import Domain
 
 if TYPE_CHECKING:
-    from boxd.resources._base import Session
     from boxd.resources.box import Box
 
 _OLDER = "BindDomain"
 """The RPCs of a generation come and go together: that this one is missing tells of all three."""
 
 
-class DomainService:
+class DomainService(Service):
     """Host names of your own that lead to machines, over HTTPS.
 
     Older and newer servers have different RPCs for them. The older is tried first, and what a server does not know is
     remembered.
     """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def bind(self, domain: str, box_name_or_id: Box | str) -> None:
         """Let `domain` lead to a machine, given as a `Box`, a name or an id. Its DNS must lead to the service's proxy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 from functools import partial
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import anyio
 import anyio.to_thread
@@ -14,21 +14,15 @@ from boxd import methods
 from boxd.errors import BoxdError, InternalError, NotFoundError, UnsupportedError
 from boxd.messages import files as pb
 from boxd.messages import paths
+from boxd.resources._service import MachineService
 from boxd.resources.files import PIECE, check_path, check_written, response_of
 from boxd.resources.local import Destination, open_source, read_piece, write_all
 from boxd.types.files import FileInfo, FileList
 
-if TYPE_CHECKING:
-    from boxd.resources._base import Session
 
-
-class FileService:
+class FileService(MachineService):
     """The files of one machine. Its paths are absolute or relative to `/home/boxd`. Older servers answer with
     `UnsupportedError`, but for `upload` and `download`."""
-
-    def __init__(self, session: Session, vm_id: str) -> None:
-        self._session = session
-        self._vm_id = vm_id
 
     async def list(self, path: str = ".") -> FileList:
         """What is in a directory. `truncated` of the result tells that the server lists only a part. Raises

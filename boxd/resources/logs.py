@@ -49,6 +49,9 @@ class LogStream:
     ) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"<LogStream of {self._request.vm_id!r}{' ended' if self._ended else ''}>"
+
     def _take(self) -> bytes | None:
         """The next piece if it is at hand. From any thread: a deque allows that."""
         try:

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import network as pb
+from boxd.resources._service import Service
 from boxd.types.networking import Network
 
-if TYPE_CHECKING:
-    from boxd.resources._base import Session
 
-
-class NetworkService:
+class NetworkService(Service):
     """Private networks between machines."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(self, name: str = "") -> Network:
         """Make a network. Only its `id` is known then: `list` tells the rest. Raises `QuotaExceededError`, and

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import org as pb
+from boxd.resources._service import Service
 from boxd.types.account import OrgInvite, OrgMember
 from boxd.types.identity import OrgSummary
 
@@ -21,14 +22,11 @@ async def list_orgs(session: Session) -> list[OrgSummary]:
     return [OrgSummary(id=org.id, name=org.name, is_admin=org.is_admin) for org in response.orgs]
 
 
-class OrgService:
+class OrgService(Service):
     """Organizations. All but `list` is of newer servers; older ones answer with `UnsupportedError`.
 
     `org_id` is an organization's id, as `list` gives it.
     """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def list(self) -> builtins.list[OrgSummary]:
         """The organizations that the caller belongs to. RPC: ListOrgs."""

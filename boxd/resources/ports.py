@@ -49,6 +49,9 @@ class PortService:
             if (one.vm_id == self._box.id if one.vm_id else one.vm_name == self._box.name)
         ]
 
+    def __repr__(self) -> str:
+        return f"<PortService of {self._box.id!r}>"
+
 
 def _exposed(info: pb.ExposePortResponse) -> ExposedPort:
     return ExposedPort(

@@ -66,6 +66,9 @@ class StreamWriter:
     async def drain(self) -> None:
         """Does nothing: `write` has waited already. For code that expects the two steps of `asyncio`."""
 
+    def __repr__(self) -> str:
+        return f"<StreamWriter {'closed' if self._ended else 'open'}>"
+
 
 class StreamReader:
     """One of the two outputs of a running command: an async iterator of `bytes`.
@@ -114,6 +117,10 @@ class StreamReader:
         self._ready.extend(self._spool.pop_all())
         return True
 
+    def __repr__(self) -> str:
+        name = "stdout" if self._spool is self._output.stdout else "stderr"
+        return f"<StreamReader of {name}>"
+
 
 class OutputReader:
     """Both outputs of a running command in the order in which they came: an async iterator of `(stream, data)`, where
@@ -152,6 +159,9 @@ class OutputReader:
             self._ready.append(("stderr" if spool is output.stderr else "stdout", data))
             if output.stdout.spilled or output.stderr.spilled:
                 return
+
+    def __repr__(self) -> str:
+        return "<OutputReader of stdout and stderr>"
 
 
 class ExecProcess:

@@ -8,19 +8,16 @@ from typing import TYPE_CHECKING
 from boxd import methods
 from boxd.messages import snapshot as pb
 from boxd.resources._lookup import machine_id
+from boxd.resources._service import Service
 from boxd.types.storage import Snapshot
 
 if TYPE_CHECKING:
-    from boxd.resources._base import Session
     from boxd.resources.box import Box
 
 
-class SnapshotService:
+class SnapshotService(Service):
     """Snapshots: `c.box.create(from_snapshot=...)` makes machines from them. Older servers have templates instead, and
     answer with `UnsupportedError`."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(self, box_or_name: Box | str, name: str) -> Snapshot:
         """Take a snapshot of a machine, given as a `Box`, a name or an id. A `name` that exists gets a new version.

@@ -8,20 +8,17 @@ from typing import TYPE_CHECKING
 from boxd import methods
 from boxd.messages import template as pb
 from boxd.resources._config import to_vm_config
+from boxd.resources._service import Service
 from boxd.resources.box import Box
 from boxd.types.storage import Template
 
 if TYPE_CHECKING:
-    from boxd.resources._base import Session
     from boxd.types.config import BoxConfig
 
 
-class TemplateService:
+class TemplateService(Service):
     """Templates: an image and a configuration, to make machines from. Newer servers have snapshots instead, and answer
     with `UnsupportedError`."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(self, name: str, image: str = "", config: BoxConfig | None = None) -> Template:
         """Make a template. Without `image` the service's default. Of `config` the sizes, timers, network and volumes

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import builtins
-from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import token as pb
 from boxd.resources._config import check_duration
+from boxd.resources._service import Service
 from boxd.types.account import Token, TokenInfo
 
-if TYPE_CHECKING:
-    from boxd.resources._base import Session
 
-
-class TokenService:
+class TokenService(Service):
     """Short-lived tokens, for those who shall act for the caller for a while."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def create(self, expires_in: int = 0) -> Token:
         """Make a token that expires in `expires_in` seconds (0: the service's default). This is the only time that the

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from boxd import methods
 from boxd.messages import var as pb
+from boxd.resources._service import Service
 from boxd.types.account import EnvVariable, Secret
 
 if TYPE_CHECKING:
@@ -17,15 +18,12 @@ _ENV = "env"
 _SECRET = "secret"
 
 
-class EnvService:
+class EnvService(Service):
     """Environment variables that the machines of an account or an organization get. They are kept in clear text: for
     passwords and keys there is `c.secret`.
 
     In an organization, `scope` says which of its machines: `shared` (the default), `private` or `all`.
     """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def set(self, name: str, value: str, scope: str = "", org: str | None = None) -> None:
         """Create a variable, or change it. Raises `InvalidArgumentError` for a bad name. RPC: SetVar."""
@@ -42,15 +40,12 @@ class EnvService:
         await _remove(self._session, org, _ENV, name, scope)
 
 
-class SecretService:
+class SecretService(Service):
     """Secrets that the machines of an account or an organization get as environment variables. Their values can be set
     and not read.
 
     In an organization, `scope` says which of its machines: `shared` (the default), `private` or `all`.
     """
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
 
     async def set(
         self, name: str, value: str, scope: str = "", domains: Iterable[str] = (), org: str | None = None

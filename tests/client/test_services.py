@@ -22,7 +22,7 @@ from boxd.messages.custom_domain_info import CustomDomainInfo
 from boxd.messages.vm_config import VmConfig
 from boxd.resources.box import Box
 from boxd.transport import RpcError, StatusCode
-from tests.client.fakes import FakeChannel, session_with
+from tests.client.fakes import FakeCall, FakeChannel, session_with
 from tests.client.newer_cases import NEWER
 from tests.client.service_cases import CASES, TEMPLATE, Case
 
@@ -49,6 +49,25 @@ async def test_a_call(case: Case) -> None:
     assert await case.call(client(channel), machine(channel)) == case.result
     assert channel.requests == [(case.rpc, case.request)]
     assert bytes(channel.requests[0][1]) == bytes(case.request)  # Presence too.
+
+
+async def test_reprs() -> None:
+    c, box = client(FakeChannel()), machine(FakeChannel(calls=[FakeCall()]))
+    services = [
+        value
+        for name in dir(aio.Compute)
+        if isinstance(getattr(aio.Compute, name), property)
+        for value in [getattr(c, name)]
+    ]
+    assert [repr(one) for one in services] == [f"<{type(one).__name__} at http://localhost:1>" for one in services]
+    for part in (box.files, box.ports, box.checkpoints, box.backups, box.stream_logs()):
+        assert repr(part) == f"<{type(part).__name__} of 'vm-1'>"
+    process = await box.exec("cat", stream=True)
+    assert repr(process.stdin) == "<StreamWriter open>"
+    assert repr((process.stdout, process.stderr)) == "(<StreamReader of stdout>, <StreamReader of stderr>)"
+    assert repr(process.output()) == "<OutputReader of stdout and stderr>"
+    await process.stdin.write_eof()
+    assert repr(process.stdin) == "<StreamWriter closed>"
 
 
 @pytest.mark.parametrize("case", [*CASES, *NEWER], ids=lambda case: case.rpc)
