@@ -373,7 +373,8 @@ class Box(Blocking["_aio.Box"]):
         from boxd.resources.process import ExecProcess as _AsyncExecProcess
 
         desk = desk_for(on_stdout, on_stderr)
-        return ExecProcess._wrap(found) if isinstance(found := run(self._async.exec(*args, stream=stream, interactive=interactive, pty=pty, timeout=timeout, env=env, close_stdin=close_stdin, cols=cols, rows=rows, text=text, cwd=cwd, input=input, check=check, on_stdout=at_desk(on_stdout, desk), on_stderr=at_desk(on_stderr, desk)), desk), _AsyncExecProcess) else found
+        coroutine = self._async.exec(*args, stream=stream, interactive=interactive, pty=pty, timeout=timeout, env=env, close_stdin=close_stdin, cols=cols, rows=rows, text=text, cwd=cwd, input=input, check=check, on_stdout=at_desk(on_stdout, desk), on_stderr=at_desk(on_stderr, desk))
+        return ExecProcess._wrap(found) if isinstance(found := run(coroutine, desk), _AsyncExecProcess) else found
 
     def wait_until_ready(self, timeout: float = 90.0, poll_interval: float = 0.5) -> None:
         """Wait until the machine is fully there: its status is `running` and a command runs in it.

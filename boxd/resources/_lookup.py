@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 
 
 async def machine_id(session: Session, machine: Machine | str) -> str:
-    """The id of a machine. Asks the service only where it is given as a string. Raises `NotFoundError`."""
+    """The id of a machine. Asks the service only where it is given as a string. Raises `NotFoundError`, and
+    `TypeError` for what is no machine."""
     if isinstance(machine, Machine):
         return machine.id
+    if not isinstance(machine, str):
+        raise TypeError(f"a machine is given as a Box, a name or an id, not as {type(machine).__name__}")
     try:
         return (await session.unary(methods.GetVm, pb.GetVmRequest(vm_id=machine))).vm_id
     except NotFoundError as error:

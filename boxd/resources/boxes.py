@@ -88,6 +88,8 @@ class BoxService(Service):
 
         `org` is where a name is looked for. Raises `NotFoundError`.
         """
+        if not isinstance(id_or_name, str):
+            raise TypeError(f"id_or_name is of type {type(id_or_name).__name__}: use a name or an id, such as `box.id`")
         try:
             return await self._get(id_or_name)
         except NotFoundError as error:

@@ -49,6 +49,8 @@ _WORDING = (
     ("an async context manager", "a context manager"),
     ("Belongs to one event loop at a time.", "May be shared by threads, and used where an event loop runs."),
 )
+#: Characters of a call that gets a line of its own.
+_LONG = 150
 _RENAMED = {"__aiter__": "__iter__", "__anext__": "__next__", "__aenter__": "__enter__", "__aexit__": "__exit__"}
 _KEPT_SPECIAL = frozenset((*_RENAMED, "__init__"))
 _DERIVED_BY_BASE = frozenset(("__repr__", "__eq__", "__hash__"))
@@ -261,12 +263,16 @@ class _Twin:
             return f"{indent}return {self._convert(call, node.returns)}\n"
         call = f"{call}({', '.join(self._arguments(node.args))})"
         callbacks = [arg.arg for arg in (*node.args.args, *node.args.kwonlyargs) if _is_callback(arg)]
-        desk = f"{indent}desk = desk_for({', '.join(callbacks)})\n" if callbacks else ""
+        before = f"{indent}desk = desk_for({', '.join(callbacks)})\n" if callbacks else ""
         if isinstance(node, ast.AsyncFunctionDef):
+            if len(call) > _LONG:
+                # Tracebacks show the line of `run`.
+                before += f"{indent}coroutine = {call}\n"
+                call = "coroutine"
             call = f"run({call}, desk)" if callbacks else f"run({call})"
         if node.returns is not None and ast.unparse(node.returns) == "None":
-            return f"{desk}{indent}{call}\n"
-        return f"{desk}{indent}return {self._convert(call, node.returns)}\n"
+            return f"{before}{indent}{call}\n"
+        return f"{before}{indent}return {self._convert(call, node.returns)}\n"
 
     def _next(self) -> str:
         """Where the async twin can give what is at hand without waiting, a hop is made only for the next batch."""

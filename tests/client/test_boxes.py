@@ -157,6 +157,38 @@ async def test_get() -> None:
 
 
 @both
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"vcpu": 2}, "config is of type dict: use a BoxConfig"),
+        (BoxConfig(lifecycle={"auto_suspend_timeout": 1}), "config.lifecycle .* use a LifecycleConfig"),  # type: ignore
+        (BoxConfig(network={"ssh": True}), "config.network .* use a NetworkConfig"),  # type: ignore[arg-type]
+        (BoxConfig(env=["A=b"]), "config.env is of type list: use a Mapping"),  # type: ignore[arg-type]
+        (BoxConfig(cmd="run it"), "config.cmd is one string: give a list"),  # type: ignore[arg-type]
+    ],
+    ids=str,
+)
+async def test_a_config_that_is_none(config: Any, message: str) -> None:
+    channel = FakeChannel()
+    with pytest.raises(TypeError, match=message):
+        await service(channel).create(config=config)
+    assert channel.requests == []
+
+
+@both
+async def test_what_is_no_machine() -> None:
+    channel = FakeChannel()
+    box = Box(session_with(channel), CREATED, full=False)
+    for wrong in (None, 5, ["one"]):
+        with pytest.raises(TypeError, match="a Box, a name or an id"):
+            await service(channel).fork(wrong)  # type: ignore[arg-type]
+    for wrong in (None, box):
+        with pytest.raises(TypeError, match="use a name or an id"):
+            await service(channel).get(wrong)  # type: ignore[arg-type]
+    assert channel.requests == []
+
+
+@both
 async def test_get_by_name_where_the_service_finds_ids_only() -> None:
     tombstone = vm.GetVmResponse(vm_id="vm-0", name="one", status="destroyed")
     channel = FakeChannel({"GetVm": [MISSING, RECORD], "ListVms": vm.ListVmsResponse(vms=[tombstone, RECORD])})
