@@ -18,11 +18,12 @@ LATEST_HEADER = "x-boxd-py-sdk-latest"
 
 Version = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 
-_VERSION = re.compile(
-    r"v?(?P<release>[0-9]+(?:\.[0-9]+)*)(?P<suffix>(?:[._-]?(?:alpha|beta|dev|post|pre|rc|a|b|c)[._-]?[0-9]*)*)(?:\+[a-z0-9._-]+)?",
-    re.ASCII | re.IGNORECASE,
+# Few processes hear of a newer version: `re` compiles these when it first needs them, and remembers.
+_VERSION = (
+    r"(?ai)v?(?P<release>[0-9]+(?:\.[0-9]+)*)"
+    r"(?P<suffix>(?:[._-]?(?:alpha|beta|dev|post|pre|rc|a|b|c)[._-]?[0-9]*)*)(?:\+[a-z0-9._-]+)?"
 )
-_PART = re.compile(r"(alpha|beta|dev|post|pre|rc|a|b|c)[._-]?([0-9]*)", re.IGNORECASE)
+_PART = r"(?i)(alpha|beta|dev|post|pre|rc|a|b|c)[._-]?([0-9]*)"
 _RANKS = {"dev": -4, "a": -3, "alpha": -3, "b": -2, "beta": -2, "c": -1, "rc": -1, "pre": -1, "post": 1}
 
 _lock = threading.Lock()
@@ -37,13 +38,13 @@ def parse_version(text: str) -> Version | None:
     """
     text = text.strip()
     # Versions are short; the limit keeps a hostile header from becoming a number of a million digits.
-    match = _VERSION.fullmatch(text) if len(text) <= 64 else None
+    match = re.fullmatch(_VERSION, text) if len(text) <= 64 else None
     if match is None:
         return None
     release = [int(number) for number in match["release"].split(".")]
     while release and release[-1] == 0:
         release.pop()
-    parts = [(_RANKS[word.lower()], int(number or 0)) for word, number in _PART.findall(match["suffix"])]
+    parts = [(_RANKS[word.lower()], int(number or 0)) for word, number in re.findall(_PART, match["suffix"])]
     return tuple(release), (*parts, (0, 0))
 
 

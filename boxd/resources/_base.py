@@ -10,13 +10,13 @@ from boxd._version import __version__
 from boxd.config import Settings
 from boxd.errors import BoxdError, WrongLoopError, from_rpc
 from boxd.options import HTTPOptions, dial_options
-from boxd.transport import Channel, RpcError, Stats, StatusCode, WrongLoop
+from boxd.transport import Channel, RpcError, StatusCode, WrongLoop
 from boxd.update_notice import LATEST_HEADER, VERSION_HEADER, note_latest
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from boxd.transport import Call, Method
+    from boxd.transport import Call, Method, Stats
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -90,6 +90,8 @@ class Session:
 
     def stats(self) -> Stats:
         """What the client has done so far, and what is open now."""
+        from boxd.transport import Stats
+
         return Stats() if self._counted is None else self._counted.stats()
 
     async def aclose(self) -> None:

@@ -29,12 +29,12 @@ from boxd.transport.http2.options import EngineOptions
 from boxd.transport.metadata import Metadata
 from boxd.transport.method import Kind, Method
 from boxd.transport.options import ConnectionOptions, RetryPolicy
-from boxd.transport.stats import Stats
 from boxd.transport.status import StatusCode
 from boxd.transport.target import Target
 
 if TYPE_CHECKING:
     from boxd.transport.httpx_transport import HTTP2Transport
+    from boxd.transport.stats import Stats
 
 __all__ = [
     "Call",
@@ -71,9 +71,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`HTTP2Transport` needs httpx, which nothing else here loads before it is used."""
+    """What is loaded when it is used: few do, and `HTTP2Transport` needs httpx."""
     if name == "HTTP2Transport":
         from boxd.transport.httpx_transport import HTTP2Transport
 
         return HTTP2Transport
+    if name == "Stats":
+        from boxd.transport.stats import Stats
+
+        return Stats
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,11 +30,12 @@ from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, 
 from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import Retries, RetryBudget
 from boxd.transport.runtime import Runtime
-from boxd.transport.stats import Stats
 from boxd.transport.target import Target
 
 if TYPE_CHECKING:
     import httpx
+
+    from boxd.transport.stats import Stats
 
 Req = TypeVar("Req")
 Res = TypeVar("Res")
@@ -55,7 +56,7 @@ class CallCredentials(Protocol):
         """Fetch the value. What it raises, the call raises."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, repr=False, slots=True)
 class Plan(Generic[Req, Res]):
     """How a channel makes the calls of one method."""
 

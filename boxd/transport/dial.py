@@ -11,7 +11,6 @@ from boxd.transport.addresses import connect_tcp
 from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import ConnectFailed, NoHttp2Agreed, TlsFailed
 from boxd.transport.options import ConnectionOptions
-from boxd.transport.proxy import Proxy
 from boxd.transport.runtime import fail_after, in_trio
 from boxd.transport.sockets import keep_alive
 from boxd.transport.target import Target
@@ -19,6 +18,7 @@ from boxd.transport.wire import EarlyBytes, SocketWire, Wire
 
 if TYPE_CHECKING:
     from boxd.transport.asyncio_wire import AsyncioWire
+    from boxd.transport.proxy import Proxy
     from boxd.transport.tls import TlsWire
 
 #: Seconds that a peer may leave what is sent unacknowledged, where nothing else is said.

@@ -8,16 +8,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from boxd.transport import proxy as proxies
-from boxd.transport.proxy import Proxy, environment_proxy
 from boxd.transport.target import Target, ascii_host
 
 if TYPE_CHECKING:
     import ssl
 
+    from boxd.transport.proxy import Proxy
+
+#: Every variable that has a say in the choice of a proxy, in both cases, and the sign of a CGI program.
+PROXY_VARIABLES = frozenset(
+    ("https_proxy", "http_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+)
+CGI = "REQUEST_METHOD"
 _CERTIFICATE_VARIABLES = {"SSL_CERT_FILE": os.path.isfile, "SSL_CERT_DIR": os.path.isdir}
 _KEY_LOG = "SSLKEYLOGFILE"
-_READ = frozenset((*proxies.NAMES, proxies.CGI, *_CERTIFICATE_VARIABLES, _KEY_LOG))
+_READ = frozenset((*PROXY_VARIABLES, CGI, *_CERTIFICATE_VARIABLES, _KEY_LOG))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,8 @@ class DialOptions:
         if self.server_name is not None:
             object.__setattr__(self, "server_name", ascii_host(self.server_name))
         if self.proxy is not None:
+            from boxd.transport.proxy import Proxy
+
             Proxy.parse(self.proxy)
         _ = self.environment  # Read now, so that all that follows from it agrees.
 
@@ -78,6 +85,10 @@ class DialOptions:
         """The proxy that leads to a target, if any. Raises `ValueError`, which names the variable."""
         if target.scheme == "unix":
             return None
+        if self.proxy is None and PROXY_VARIABLES.isdisjoint(self.environment):
+            return None
+        from boxd.transport.proxy import Proxy, environment_proxy
+
         if self.proxy is not None:
             return Proxy.parse(self.proxy)
         return environment_proxy(target, self.environment)

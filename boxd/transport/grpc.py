@@ -19,7 +19,7 @@ from boxd.transport.status import StatusCode, from_http
 #: How much of a foreign body (a proxy's error page, say) goes into an error message.
 MAX_BODY_QUOTE = 1_024
 
-_PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
+_PERCENT = rb"%([0-9a-fA-F]{2})"
 
 
 class GrpcProtocol(RpcProtocol):
@@ -197,4 +197,4 @@ def parse_status(value: bytes) -> StatusCode | None:
 
 def decode_message(value: bytes) -> str:
     """A percent-encoded `grpc-message` as text. Broken escapes stay as they are; never fails."""
-    return _PERCENT.sub(lambda match: bytes((int(match[1], 16),)), value).decode("utf-8", "replace")
+    return re.sub(_PERCENT, lambda match: bytes((int(match[1], 16),)), value).decode("utf-8", "replace")

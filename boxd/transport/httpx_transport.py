@@ -27,12 +27,13 @@ from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
 from boxd.transport.runtime import Handle, Runtime, Signal
-from boxd.transport.stats import Stats
 from boxd.transport.target import Target
 from boxd.transport.wire import Wire
 
 if TYPE_CHECKING:
     import ssl
+
+    from boxd.transport.stats import Stats
 
 logger = logging.getLogger("boxd.transport")
 
@@ -100,6 +101,8 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
 
     def stats(self) -> Stats:
         """What was done so far, and what is open now."""
+        from boxd.transport.stats import Stats
+
         totals = Stats()
         for pool in self._pools.values():
             totals += pool.journal.counters.stats(connections_open=pool.connections, streams_open=pool.open_streams)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from boxd.transport.stats import Counters
+from boxd.transport.counters import Counters
 
 if TYPE_CHECKING:
     from boxd.transport.http2.engine import ClientEngine

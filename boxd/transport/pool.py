@@ -264,7 +264,7 @@ def _said_again(error: RpcError, remaining: float) -> RpcError:
 
 def _never_there(failure: StreamFailure) -> RpcError:
     """The error of calls that waited for a connection that ended before the server's SETTINGS."""
-    error = error_from_failure(replace(failure, unprocessed=True))
+    error = error_from_failure(failure._replace(unprocessed=True))
     if not isinstance(error, ConnectFailed):
         error = ConnectFailed(f"cannot connect: {failure.message}", unprocessed=True)
     error.__cause__ = failure.cause

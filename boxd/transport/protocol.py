@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from boxd.transport.http2.stream import Headers
 from boxd.transport.method import Kind
@@ -12,8 +13,7 @@ from boxd.transport.method import Kind
 DEFAULT_COMPRESS_FROM = 1_024
 
 
-@dataclass(frozen=True)
-class RequestHead:
+class RequestHead(NamedTuple):
     """What a protocol needs to write a call's request headers; made once for each method of a channel."""
 
     scheme: str

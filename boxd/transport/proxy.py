@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from boxd.transport.dial_options import CGI
 from boxd.transport.target import Target, ascii_host, split_authority
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ _VARIABLES = {
     "https": ("https_proxy", "all_proxy"),
     "http": ("http_proxy", "all_proxy", "https_proxy"),
 }
-#: Every variable that has a say, in both cases, and the sign of a CGI program.
-NAMES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
-CGI = "REQUEST_METHOD"
 
 
 @dataclass(frozen=True)

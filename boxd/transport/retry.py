@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import random
 
+from boxd.transport.counters import Counters
 from boxd.transport.deadline import Deadline
 from boxd.transport.errors import ConnectFailed, ConnectionLost, RpcError, StreamRefused
 from boxd.transport.options import RetryPolicy
-from boxd.transport.stats import Counters
 from boxd.transport.status import StatusCode
 
 #: How often a call is sent again that the server did not see.

@@ -1,4 +1,4 @@
-"""Counting what a channel does."""
+"""What a channel has done, for its user."""
 
 from __future__ import annotations
 
@@ -40,30 +40,3 @@ class Stats:
         if not isinstance(other, Stats):
             return NotImplemented
         return Stats(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
-
-
-class Counters:
-    """The same while it is being counted: each an attribute that is added to."""
-
-    __slots__ = tuple(one.name for one in fields(Stats) if one.name not in ("connections_open", "streams_open"))
-
-    bytes_received: int
-    bytes_sent: int
-    calls: int
-    connections_failed: int
-    connections_lost: int
-    connections_opened: int
-    goaways: int
-    pings: int
-    policy_retries: int
-    streams_opened: int
-    transparent_retries: int
-
-    def __init__(self) -> None:
-        for name in self.__slots__:
-            setattr(self, name, 0)
-
-    def stats(self, *, connections_open: int, streams_open: int) -> Stats:
-        """The counts now."""
-        counts = {name: getattr(self, name) for name in self.__slots__}
-        return Stats(connections_open=connections_open, streams_open=streams_open, **counts)

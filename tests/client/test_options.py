@@ -14,7 +14,7 @@ import boxd
 from boxd import aio
 from boxd.config import Settings
 from boxd.options import HTTPOptions
-from boxd.transport.proxy import NAMES
+from boxd.transport.dial_options import PROXY_VARIABLES
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configuration.md"
 
@@ -111,7 +111,7 @@ def test_every_setting_and_variable_is_documented() -> None:
     }
     assert {field.name for field in dataclasses.fields(HTTPOptions)} <= rows
     assert {"api_key", "token", "api_url", "exchange_url", "org", "protocol", "http"} <= rows
-    for name in NAMES:
+    for name in PROXY_VARIABLES:
         assert f"`{name.upper()}`" in text
     assert "docs/configuration.md" in (DOCUMENT.parents[1] / "README.md").read_text()
 

@@ -22,9 +22,9 @@ from boxd.transport import (
     Target,
     TlsFailed,
 )
+from boxd.transport.counters import Counters
 from boxd.transport.http2.stream import Headers
 from boxd.transport.retry import PUSHBACK, Retries, RetryBudget
-from boxd.transport.stats import Counters
 from tests.fixtures import echo_server as e
 from tests.fixtures import frames as f
 from tests.fixtures.fault_server import FaultServer, Peer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Protocol
 
 from boxd.transport.http2.codes import (
@@ -358,7 +357,7 @@ class ClientEngine:
         for stream in list(self._streams.values()):
             self._fail(stream, failure)
         for stream in self.outbound.unsent():
-            self._fail(stream, replace(failure, unprocessed=True))
+            self._fail(stream, failure._replace(unprocessed=True))
 
     def _fault(self, fault: ConnectionFault) -> None:
         self._end(StreamFailure(fault.kind, fault.code, fault.message))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from boxd.transport.http2.codes import ErrorCode, error_name
 
@@ -46,8 +46,7 @@ class HeaderListFault(ConnectionFault):
         super().__init__(ErrorCode.ENHANCE_YOUR_CALM, message)
 
 
-@dataclass(frozen=True)
-class StreamFailure:
+class StreamFailure(NamedTuple):
     """Why a stream ended without a complete response."""
 
     kind: str
