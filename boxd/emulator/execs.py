@@ -52,6 +52,7 @@ class ExecSession:
         self._chunks: asyncio.Queue[Chunk | BaseException] = asyncio.Queue(2)
         self._moved = 0
         self._blocked = 0
+        self._printed = asyncio.Event()
         self._over = False
 
     def __aiter__(self) -> ExecSession:
@@ -110,6 +111,7 @@ class ExecSession:
 
     async def _pump(self, reader: FdReader, is_stderr: bool) -> None:
         while data := await reader.read():
+            self._printed.set()
             await self._emit(Chunk(data=data, is_stderr=is_stderr))
 
     async def _emit(self, chunk: Chunk) -> None:
@@ -129,6 +131,11 @@ class ExecSession:
                 elif chunk.data:
                     await process.stdin.write(chunk.data)
             await process.end_input()
+            while process.stderr is None:
+                # What a terminal shows tells that its program did something, such as change the terminal's mode.
+                self._printed.clear()
+                await self._printed.wait()
+                await process.renew_end_of_input()
         except Exception as error:
             # A chunk that is no message, or a stream that broke: it ends the call, not just the input.
             await self._chunks.put(error)

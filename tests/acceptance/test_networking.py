@@ -22,14 +22,15 @@ NEWER = ("AddCustomDomain", "RemoveCustomDomain", "ListCustomDomains")
 
 
 @needs(*OLDER)
-async def test_domains(client: Any, box: Any) -> None:
+async def test_domains(client: Any, box: Any, new_box: Any) -> None:
     names = [f"{secrets.token_hex(4)}.example.org" for _ in range(2)]
     assert await client.domain.bind(names[0], box) is None
     await client.domain.bind(names[1], box.name)
     found = {one.domain: one.vm_id for one in await client.domain.list()}
     assert {name: found.get(name) for name in names} == dict.fromkeys(names, box.id)
+    await client.domain.bind(names[0], box.id)
     with pytest.raises(boxd.InvalidArgumentError):  # It is taken.
-        await client.domain.bind(names[0], box.id)
+        await client.domain.bind(names[0], new_box)
     for name in names:
         assert await client.domain.unbind(name) is None
     assert not {one.domain for one in await client.domain.list()} & {*names}

@@ -87,3 +87,13 @@ async def test_control_d_ends_the_input(box: Any) -> None:
 async def test_a_terminal_program_sees_where_it_runs(box: Any) -> None:
     result = await sh(box, "echo $TERM", pty=True, env={"TERM": "vt100"})
     assert result.stdout == "vt100\r\n"
+
+
+async def test_the_input_ends_whatever_the_mode_of_the_terminal(box: Any) -> None:
+    # As a shell with line editing: it takes single characters, and what was typed before as lines is no end to it.
+    script = "read line; stty -icanon -echo; echo $line; until [ $(head -c 1 | od -An -tx1) = 04 ]; do :; done; exit 3"
+    async with await sh(box, script, stream=True, pty=True) as process:
+        await process.stdin.write("typed\n")
+        await process.stdin.write_eof()
+        assert b"typed\r\n" in b"".join([piece async for piece in process.stdout])
+        assert await process.wait() == 3

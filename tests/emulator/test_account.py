@@ -63,6 +63,15 @@ def test_a_domain_is_free_when_its_box_is_gone(client: boxd.Compute) -> None:
     client.domain.bind("www.example.org", client.box.create())
 
 
+def test_a_domain_may_be_bound_again_to_its_box_only(client: boxd.Compute) -> None:
+    box = client.box.create()
+    client.domain.bind("www.example.org", box)
+    client.domain.bind("www.example.org", box)
+    with pytest.raises(boxd.InvalidArgumentError, match="another box"):
+        client.domain.bind("www.example.org", client.box.create())
+    assert [(one.domain, one.vm_id) for one in client.domain.list()] == [("www.example.org", box.id)]
+
+
 def test_the_default_network_is_one(client: boxd.Compute) -> None:
     assert client.whoami().default_network_id in [one.id for one in client.network.list()]
 

@@ -13,6 +13,7 @@ import signal
 import struct
 import termios
 from collections.abc import Callable
+from typing import Any
 
 READ_BYTES = 64 * 1024
 """The most that one read of a pipe returns."""
@@ -168,6 +169,7 @@ class Process:
         self._send_signal = send_signal
         self._release = release
         self._terminal = terminal
+        self._ended_in_mode: int | None = None
         self._closed = False
 
     @property
@@ -189,13 +191,26 @@ class Process:
             set_window_size(self._terminal, columns, rows)
 
     async def end_input(self) -> None:
-        """End of file on the input: close the pipe, or send the terminal its end-of-file character."""
+        """End of file on the input: close the pipe, or type the terminal's end-of-file character."""
         if self._terminal is None:
             self.stdin.close()
-            return
-        attributes = termios.tcgetattr(self._terminal)
-        if attributes[3] & termios.ICANON:
-            await self.stdin.write(attributes[6][termios.VEOF])
+        else:
+            await self._type_end(termios.tcgetattr(self._terminal))
+
+    async def renew_end_of_input(self) -> None:
+        """Type the end-of-file character again if the terminal has another mode than when it was typed.
+
+        A change between whole lines and single characters makes a NUL of one that nobody has read. A shell with line
+        editing changes the mode when it starts and around each command, so its input would otherwise never end.
+        """
+        if self._terminal is not None and self._ended_in_mode is not None:
+            attributes = termios.tcgetattr(self._terminal)
+            if attributes[3] & termios.ICANON != self._ended_in_mode:
+                await self._type_end(attributes)
+
+    async def _type_end(self, attributes: list[Any]) -> None:
+        self._ended_in_mode = attributes[3] & termios.ICANON
+        await self.stdin.write(attributes[6][termios.VEOF])
 
     async def terminate(self, grace: float) -> None:
         """SIGTERM to the group, and SIGKILL when the process still runs `grace` seconds later."""

@@ -53,8 +53,9 @@ class Names(Handlers):
         box = self._boxes.existing(vm_id)
         if not _DOMAIN.fullmatch(domain):
             raise EmulatorError(Code.INVALID_ARGUMENT, f"{domain!r} is no domain")
-        if self._account.domains.get(domain) is not None:
-            raise EmulatorError(Code.ALREADY_EXISTS, f"the domain {domain!r} is bound")
+        bound = self._account.domains.get(domain)
+        if bound is not None and bound.vm_id != box.id:
+            raise EmulatorError(Code.ALREADY_EXISTS, f"the domain {domain!r} is bound to another box")
         return self._account.domains.put(Domain(domain, box.id))
 
     def _unbind(self, domain: str) -> None:
