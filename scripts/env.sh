@@ -48,8 +48,13 @@ make_env() {
       say "$python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"
       return 1
     fi
-    (cd "$root" && "$env/bin/python" -m pip install --quiet --disable-pip-version-check "$@") >&2
+    (cd "$root" && "$env/bin/python" -m pip install --quiet --disable-pip-version-check "$@") >&2 || return 1
     printf '%s\n' "$stamp" >"$env/stamp"
   fi
   printf '%s\n' "$env"
+}
+
+# published_env PYTHON: an environment with the published client, which ours is compared with; prints its path.
+published_env() {
+  make_env published "$1" --only-binary=:all: boxd==0.1.9
 }
