@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -76,11 +77,11 @@ class _Attempt:
         target, proxy = self._target, self._proxy
         hop = target if proxy is None else proxy.target
         try:
-            socket = await _connect(hop)
-            keep_alive(socket.socket, self._silence)
+            opened = await _connect(hop)
         except OSError as exc:
             raise self.failed(_reasons(exc)) from exc
-        wire: Wire = socket
+        keep_alive(opened.socket, self._silence)
+        wire: Wire = opened
         try:
             if proxy is not None:
                 if proxy.scheme == "https":
@@ -150,6 +151,8 @@ async def _connect(target: Target) -> SocketWire | AsyncioWire:
     """The socket: asyncio's own transport there, anyio's stream on trio."""
     if target.scheme != "unix":
         return await connect_tcp(target.host, target.port)
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this Python has no Unix sockets: use 'http://host:port'")
     if in_trio():
         return SocketWire(await anyio.connect_unix(target.host))
     from boxd.transport import asyncio_wire

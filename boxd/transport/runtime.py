@@ -56,7 +56,7 @@ class Runtime(Protocol):
         """False once the loop is over and nothing of it can run again, also in a process forked from its own."""
 
     def is_current(self) -> bool:
-        """True when called from a task of this loop."""
+        """True when called from a task of this loop, in the process that it began in."""
 
 
 class _AsyncioSignal:
@@ -162,6 +162,8 @@ class TrioRuntime:
 
     @property
     def alive(self) -> bool:
+        if os.getpid() != self._process:
+            return False
         try:
             self._token.run_sync_soon(_nothing, idempotent=True)
         except self._trio.RunFinishedError:
@@ -169,7 +171,9 @@ class TrioRuntime:
         return True
 
     def is_current(self) -> bool:
-        return in_trio() and self._trio.lowlevel.current_trio_token() is self._token
+        if os.getpid() != self._process or not in_trio():
+            return False
+        return self._trio.lowlevel.current_trio_token() is self._token
 
 
 def _nothing() -> None:

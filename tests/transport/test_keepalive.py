@@ -182,6 +182,14 @@ async def test_r59_the_kernel_watches_too(connect: Connect, anyio_backend: str) 
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
 
 
+async def test_a_kernel_that_does_not_know_the_options(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not watch then, and the calls work."""
+    monkeypatch.setattr(socket, "TCP_USER_TIMEOUT", 9999, raising=False)
+    monkeypatch.setattr(socket, "SO_KEEPALIVE", 9999)
+    async with FaultServer(serve_echo) as server:
+        await still_fine(connect(server.target))
+
+
 async def test_r58_the_transport_of_httpx_too(anyio_backend: str, quick: Callable[..., ConnectionOptions]) -> None:
     options = quick(keepalive_time=0.05, keepalive_timeout=0.05)
     async with FaultServer(silent) as server:

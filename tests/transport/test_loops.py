@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from boxd.transport import Channel, RpcError, WrongLoop
+from boxd.transport.runtime import current_runtime
 from tests.fixtures import echo_server as e
 from tests.transport.leaks import sockets
 
@@ -40,6 +41,23 @@ def test_r66_two_runs_with_one_channel(echo: e.Running) -> None:
         assert trio.run(once, channel) == b"x"
     asyncio.run(channel.aclose())
     assert closed_down_to(before)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_is_over_in_a_forked_child(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sockets are the parent's, also where the child goes on inside the loop's own call stack."""
+
+    async def main() -> None:
+        runtime = current_runtime()
+        assert runtime.alive
+        assert runtime.is_current()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: -1)
+            assert not runtime.alive
+            # asyncio itself forgets its running loop in a child.
+            assert backend == "asyncio" or not runtime.is_current()
+
+    anyio.run(main, backend=backend)
 
 
 @pytest.mark.row(54)

@@ -63,6 +63,13 @@ async def test_unix_socket_that_is_none(connect: Connect) -> None:
         await connect(Target("unix", "/no/such/socket")).unary(e.ECHO, b"")
 
 
+async def test_unix_socket_where_there_are_none(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Python on Windows."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(ConnectFailed, match="no Unix sockets"):
+        await connect(Target("unix", "/some/socket")).unary(e.ECHO, b"")
+
+
 @asynccontextmanager
 async def full_listener() -> AsyncIterator[Target]:
     """A port whose queue of connections is full: the next SYN gets no answer."""
