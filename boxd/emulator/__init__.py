@@ -30,11 +30,15 @@ def __getattr__(name: str) -> Any:
     try:
         value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] in ("grpclib", "h2", "h11"):
+        missing = "" if error.name is None else error.name.partition(".")[0]
+        if missing in ("grpclib", "h2", "h11"):
             raise ModuleNotFoundError(MISSING_EXTRA, name=error.name) from error
+        if missing in ("fcntl", "pty", "resource", "termios"):
+            raise ModuleNotFoundError(NOT_POSIX, name=error.name) from error
         raise
     globals()[name] = value
     return value
 
 
 MISSING_EXTRA = "the emulator needs packages that are not installed: pip install 'boxd[emulator]'"
+NOT_POSIX = "the emulator needs a POSIX system, such as Linux or macOS; on Windows, run it in WSL"

@@ -131,8 +131,10 @@ class Tokens:
         if not authorization:
             raise _refusal("the call has no `authorization` header")
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or token.count(".") != 2:
+        if scheme.lower() != "bearer":
             raise _refusal("the `authorization` header is not `Bearer TOKEN`")
+        if token.count(".") != 2:
+            raise _refusal("the token is no JWT; an API key (BOXD_API_KEY) is exchanged for one, and is none itself")
         parts, _, signature = token.rpartition(".")
         try:
             if not hmac.compare_digest(_decode(signature), self._sign(parts)):

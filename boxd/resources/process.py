@@ -71,7 +71,8 @@ class StreamWriter:
 
 
 class StreamReader:
-    """One of the two outputs of a running command: an async iterator of `bytes`.
+    """One of the two outputs of a running command: an async iterator of `bytes`, in pieces as they come: they may end
+    inside a line, or a character.
 
     The two can be read by two tasks, one after the other, or one not at all. What arrives for an output that nobody
     reads, while the other is read, is kept, on disk where it is much. Raises `BoxdError` where the command's stream

@@ -148,11 +148,14 @@ def test_what_stops_it_from_starting(temporary: Path, arguments: tuple[str, ...]
     assert list(temporary.iterdir()) == []
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    code = "import sys; sys.modules['grpclib'] = None; import boxd.emulator.__main__ as m; sys.exit(m.main([]))"
+@pytest.mark.parametrize(
+    ("missing", "advice"), [("grpclib", "pip install 'boxd[emulator]'"), ("fcntl", "on Windows, run it in WSL")]
+)
+def test_where_a_module_is_missing_it_says_what_to_do(missing: str, advice: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import boxd.emulator.__main__ as m; sys.exit(m.main([]))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert result.returncode == 1
-    assert "pip install 'boxd[emulator]'" in result.stderr
+    assert advice in result.stderr
     assert "Traceback" not in result.stderr
 
 
