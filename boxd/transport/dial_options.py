@@ -167,4 +167,7 @@ def _knows_authorities(context: ssl.SSLContext) -> bool:
     if context.cert_store_stats()["x509_ca"]:
         return True
     folder = ssl.get_default_verify_paths().capath
-    return folder is not None and any(os.scandir(folder))
+    try:
+        return folder is not None and bool(os.listdir(folder))
+    except OSError:  # A folder that is not for this user is of no use to OpenSSL either.
+        return False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +92,25 @@ def test_r61_the_system_has_authorities_or_certifi_does(monkeypatch: pytest.Monk
     bare = ssl.get_default_verify_paths()._replace(capath=None, cafile=None)
     monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self: None)
     monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: bare)
+    assert DialOptions().context.cert_store_stats()["x509_ca"] > 50
+
+
+def test_r61_authorities_in_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """OpenSSL looks there when it needs one: there is nothing to load before. One that cannot be read is none."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    paths = ssl.get_default_verify_paths()._replace(capath=str(tmp_path), cafile=None)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda self: None)
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    (tmp_path / "5ed36f99.0").touch()
+    (tmp_path / "6fa5da56.0").touch()
+    assert DialOptions().context.cert_store_stats()["x509_ca"] == 0
+    gc.collect()  # What was left open would be a ResourceWarning.
+
+    def refused(path: str) -> list[str]:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", refused)
     assert DialOptions().context.cert_store_stats()["x509_ca"] > 50
 
 
