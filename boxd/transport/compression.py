@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from boxd.transport.errors import DecodeFailed, MessageTooLarge
+from boxd.transport.errors import DecodeFailed, MessageTooLarge, ProtocolViolation
 
 #: What this client can decode, as `grpc-accept-encoding` lists it.
 ACCEPTED = b"identity,gzip"
@@ -35,3 +35,15 @@ def gzip_decompress(data: bytes, limit: int | None) -> bytes:
     if decompressor.unused_data:
         raise DecodeFailed("bytes follow the end of a compressed message")
     return out
+
+
+def message_content(flags: int, payload: bytes, encoding: bytes, limit: int | None) -> bytes:
+    """What is in an enveloped message: the payload as it is (flags 0), or one compressed with the response's `encoding`
+    (flags 1). Raises `ProtocolViolation` for other flags, and what `gzip_decompress` raises."""
+    if flags == 0:
+        return payload
+    if flags != 1:
+        raise ProtocolViolation(f"the server sent a message with the flags {flags:#x}")
+    if encoding == b"identity":
+        raise ProtocolViolation("the server sent a compressed message without saying how it is compressed")
+    return gzip_decompress(payload, limit)

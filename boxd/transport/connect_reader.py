@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from boxd.transport.compression import gzip_decompress
+from boxd.transport.compression import gzip_decompress, message_content
 from boxd.transport.connect_error import ConnectError, parse_end, parse_error
 from boxd.transport.envelope import EnvelopeReader
 from boxd.transport.errors import DecodeFailed, MessageTooLarge, ProtocolViolation, RpcError
@@ -42,13 +42,7 @@ class _Reader(ResponseReader):
         self._quote = b""
 
     def decode(self, flags: int, payload: bytes) -> bytes:
-        if flags == 0:
-            return payload
-        if flags != 1:
-            raise ProtocolViolation(f"the server sent a message with the flags {flags:#x}")
-        if self._encoding == b"identity":
-            raise ProtocolViolation("the server sent a compressed message without saying how it is compressed")
-        return gzip_decompress(payload, self._limit)
+        return message_content(flags, payload, self._encoding, self._limit)
 
     def _read_head(self, status: int, headers: Headers) -> None:
         self._status = status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from boxd.transport.compression import ACCEPTED, gzip_decompress
+from boxd.transport.compression import ACCEPTED, message_content
 from boxd.transport.deadline import grpc_timeout
 from boxd.transport.details import parse_details
 from boxd.transport.envelope import EnvelopeReader
@@ -101,13 +101,7 @@ class GrpcReader(ResponseReader):
             self._raise_foreign(self._fault)
 
     def decode(self, flags: int, payload: bytes) -> bytes:
-        if flags == 0:
-            return payload
-        if flags != 1:
-            raise ProtocolViolation(f"the server sent a message with the flags {flags:#x}")
-        if self._encoding == b"identity":
-            raise ProtocolViolation("the server sent a compressed message without saying how it is compressed")
-        return gzip_decompress(payload, self._limit)
+        return message_content(flags, payload, self._encoding, self._limit)
 
     def on_end(self, trailers: Headers, messages: list[tuple[int, bytes]]) -> None:
         if not self._only:
