@@ -239,6 +239,8 @@ class ExecProcess:
         connection broke, and `ExitUnknownError` when the stream ended without a status. Each has the unread output in
         `stdout` and `stderr`.
         """
+        if timeout is None:
+            return await self._output.wait_exit()
         with anyio.move_on_after(timeout):
             return await self._output.wait_exit()
         raise self._still_running(timeout)

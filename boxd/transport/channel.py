@@ -255,6 +255,12 @@ class Channel:
             raise HeadersTooLarge(f"the call's metadata is larger than the server's limit of {limit} bytes")
         return headers, connection
 
+    def ready(self, *, bulk: bool) -> bool:
+        """True when `start` has nothing to wait for."""
+        if self._credentials is not None and self._credentials.current() is None:
+            return False
+        return (self._bulk() if bulk else self._pool).ready
+
     @property
     def reconnect_in(self) -> float:
         """Seconds until another attempt to connect may be made: 0 when it may, and when none has failed."""

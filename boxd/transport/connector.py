@@ -96,6 +96,10 @@ class Connector(Protocol):
     def forget(self) -> None:
         """Drop them without touching a socket."""
 
+    @property
+    def ready(self) -> bool:
+        """True when `acquire` has nothing to wait for."""
+
     async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> StreamSource:
         """Where to open a stream, before anything else is awaited. A patient call waits for a server that cannot be
         reached."""

@@ -52,6 +52,11 @@ class Fallback:
         self._chosen.forget()
         self._http1 = None
 
+    @property
+    def ready(self) -> bool:
+        """True when `acquire` has nothing to wait for."""
+        return self._chosen.ready
+
     async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> StreamSource:
         """Where to open a stream, before anything else is awaited."""
         if self._http1 is None:

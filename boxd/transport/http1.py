@@ -71,6 +71,11 @@ class Http1Connector(LoopBound):
         self._streams.clear()
         self._runtime = None
 
+    @property
+    def ready(self) -> bool:
+        """True: `acquire` never waits."""
+        return True
+
     async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> Http1Connector:
         """The connection itself is made, or found, by the stream."""
         self.runtime()

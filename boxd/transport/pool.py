@@ -88,6 +88,11 @@ class Pool(LoopBound):
         self._backoff_timer = None
         self._runtime = None
 
+    @property
+    def ready(self) -> bool:
+        """True when `acquire` has nothing to wait for."""
+        return not self._waiters and not self._closed and self.bound_here and self._free() is not None
+
     async def acquire(self, deadline: Deadline | None, *, patient: bool = False) -> Connection:
         """A connection with a free slot, in the order of asking. The caller opens its stream without awaiting first.
         Raises `ConnectFailed` and its like, or `DeadlineExceeded`. A `patient` call waits for as many attempts to
