@@ -105,6 +105,9 @@ class Desk:
             def work() -> None:
                 try:
                     result = function(*args)
+                    if isinstance(result, Coroutine):
+                        result.close()
+                        raise TypeError("the callback is a coroutine function: use a plain one, or boxd.aio")
                 except StopIteration as error:
                     # No future can hold one. A coroutine that lets one out fails in the same way.
                     failure = RuntimeError("the callback raised StopIteration")

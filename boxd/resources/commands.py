@@ -133,11 +133,12 @@ class Commands(Lifecycle):
 
         Waits for the end and returns an `ExecResult`, its output as text (UTF-8, what is not is replaced) or, with
         `text=False`, as bytes. The command's input is `input`, or nothing: `bytes`, a `str` that is sent as UTF-8, a
-        `pathlib.Path` of a local file, or a binary file object, read as it is sent. `check=True` raises `ExecError`
-        for a status other than 0, which otherwise is no error. `on_stdout` and `on_stderr` get each piece of output,
-        as text or bytes, as it comes; the result has all of it too. They are called one at a time: by the blocking
-        client in the thread of the call, by the async one in a worker thread, or awaited if coroutine functions. Their
-        errors end the command and are raised. A slow one slows down the command, and nothing else.
+        `pathlib.Path` of a local file, or a binary file object, read as it is sent. `check=True` raises `ExecError` for
+        a status other than 0, which otherwise is no error. `on_stdout` and `on_stderr` get each piece of output, as
+        text or bytes, as it comes; the result has all of it too. They are called one at a time: by the blocking client
+        in the thread of the call, by the async one in a worker thread, or awaited if coroutine functions, which the
+        blocking one refuses with `TypeError`. Their errors end the command and are raised. A slow one slows down the
+        command, and nothing else.
 
         With `stream=True` returns an `ExecProcess` at once, and with `interactive=True` too, under a PTY. `text=False`
         then is about its errors and `communicate`: its readers always give bytes. `close_stdin=True`, without a PTY,

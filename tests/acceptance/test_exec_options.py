@@ -136,6 +136,13 @@ def _in_this_thread(box: boxd.Box, threads: list[int]) -> None:
     box.exec("echo", "x", on_stdout=on_stdout)
     threads.append(threading.get_ident())
 
+    async def waits(piece: str) -> None:
+        raise AssertionError("there is no loop in this thread to run it")
+
+    for callback in (waits, lambda piece: waits(piece)):
+        with pytest.raises(TypeError, match=r"use a plain one, or boxd\.aio"):
+            box.exec("echo", "x", on_stdout=callback)
+
 
 async def test_an_error_of_a_callback_ends_the_command(box: Any) -> None:
     def refuse(piece: str) -> None:
