@@ -27,8 +27,8 @@ class StreamWriter(Blocking["_aio.StreamWriter"]):
     def write(self, data: bytes | str) -> None:
         """Send `data` to the command; a `str` as UTF-8. Waits while the command does not read.
 
-        What is written after the command has ended is dropped. Raises `RuntimeError` after the end of the input, and
-        `BoxdError` where the command's stream failed.
+        What is written after the command has ended is dropped. Raises `TypeError` for what is neither bytes nor text,
+        `RuntimeError` after the end of the input, and `BoxdError` where the command's stream failed.
         """
         run(self._async.write(data))
 

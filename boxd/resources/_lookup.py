@@ -19,7 +19,9 @@ async def machine_id(session: Session, machine: Machine | str) -> str:
     if isinstance(machine, Machine):
         return machine.id
     if not isinstance(machine, str):
-        raise TypeError(f"a machine is given as a Box, a name or an id, not as {type(machine).__name__}")
+        kind = type(machine)
+        wrong = f"{kind.__module__}.{kind.__name__}".removeprefix("builtins.")
+        raise TypeError(f"a machine is given as a Box of the same surface, a name or an id, not as {wrong}")
     try:
         return (await session.unary(methods.GetVm, pb.GetVmRequest(vm_id=machine))).vm_id
     except NotFoundError as error:

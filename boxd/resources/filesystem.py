@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 from functools import partial
@@ -127,6 +128,8 @@ class FileService(MachineService):
         if not isinstance(dest, (str, os.PathLike)):
             if not hasattr(dest, "write"):
                 raise TypeError(f"dest is of type {type(dest).__name__}: use a path, or a file object")
+            if isinstance(dest, io.TextIOBase):
+                raise TypeError("dest is a text file: open it in binary mode, 'wb'")
             return await self._fetch(path, dest)
         place = await anyio.to_thread.run_sync(Destination, dest)
         try:

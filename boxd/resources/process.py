@@ -36,8 +36,8 @@ class StreamWriter:
     async def write(self, data: bytes | str) -> None:
         """Send `data` to the command; a `str` as UTF-8. Waits while the command does not read.
 
-        What is written after the command has ended is dropped. Raises `RuntimeError` after the end of the input, and
-        `BoxdError` where the command's stream failed.
+        What is written after the command has ended is dropped. Raises `TypeError` for what is neither bytes nor text,
+        `RuntimeError` after the end of the input, and `BoxdError` where the command's stream failed.
         """
         from boxd.messages.exec import ExecChunk
 
@@ -45,7 +45,11 @@ class StreamWriter:
             raise RuntimeError(
                 "the standard input is closed: write before write_eof(), and do not use close_stdin=True"
             )
-        payload = data.encode() if isinstance(data, str) else bytes(data)
+        if isinstance(data, str):
+            payload = data.encode()
+        else:
+            # By way of a view: `bytes` alone would make so many zeros of a number.
+            payload = data if isinstance(data, bytes) else bytes(memoryview(data))
         for start in range(0, len(payload), PIECE):
             await self._stream.send(ExecChunk(stdin=True, data=payload[start : start + PIECE]))
 

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+import boxd
 from boxd import aio
 from boxd.aio import Box, BoxConfig, LifecycleConfig, NetworkConfig, ProxyEntry, VolumeMount
 from boxd.errors import BoxdError, InvalidArgumentError, NotFoundError, TimeoutError
@@ -180,8 +181,10 @@ async def test_what_is_no_machine() -> None:
     channel = FakeChannel()
     box = Box(session_with(channel), CREATED, full=False)
     for wrong in (None, 5, ["one"]):
-        with pytest.raises(TypeError, match="a Box, a name or an id"):
+        with pytest.raises(TypeError, match="a name or an id"):
             await service(channel).fork(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not as boxd\.blocking\.box\.Box"):
+        await service(channel).fork(boxd.Box._wrap(box))  # type: ignore[arg-type]
     for wrong in (None, box):
         with pytest.raises(TypeError, match="use a name or an id"):
             await service(channel).get(wrong)  # type: ignore[arg-type]

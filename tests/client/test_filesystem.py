@@ -291,6 +291,8 @@ async def test_downloads_that_cannot_begin(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path / "none" / "place")
     with pytest.raises(TypeError, match="path, or a file object"):
         await files_on(channel).download("/src", 5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="binary mode"):
+        await files_on(channel).download("/src", io.StringIO())  # type: ignore[arg-type]
     assert channel.requests == []
 
 

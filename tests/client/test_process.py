@@ -109,12 +109,17 @@ async def test_stdin() -> None:
     await process.stdin.write(big)
     await process.stdin.write("é")
     await process.stdin.write(b"")
+    await process.stdin.write(bytearray(b"ab"))
+    await process.stdin.write(memoryview(b"c"))
+    for wrong in (5, None, [65]):
+        with pytest.raises(TypeError, match="bytes-like"):
+            await process.stdin.write(wrong)  # type: ignore[arg-type]
     await process.stdin.drain()
     await process.stdin.write_eof()
     await process.stdin.write_eof()
     chunks = call.sent[1:]
     assert all(chunk.stdin and len(chunk.data) <= 256 * 1024 for chunk in chunks)
-    assert b"".join(chunk.data for chunk in chunks) == big + "é".encode()
+    assert b"".join(chunk.data for chunk in chunks) == big + "éabc".encode()
     assert call.half_closed
     with pytest.raises(RuntimeError, match="write_eof"):
         await process.stdin.write(b"late")
