@@ -28,6 +28,8 @@ def compute(local: emulator.Local) -> boxd.Compute:
         ("unavailable", boxd.ConnectionError),
         ("quota", boxd.QuotaExceededError),
         ("internal", boxd.InternalError),
+        ("unknown", boxd.InternalError),
+        ("deadline-exceeded", boxd.TimeoutError),
         ("unauthenticated", boxd.AuthenticationError),
         ("reset", boxd.ConnectionError),
         ("stream-reset", boxd.BoxdError),

@@ -63,7 +63,7 @@ def program(service: Server, published_python: str, tmp_path: object, admin: box
     yield Program(service, {PUBLISHED: published_python, OURS: sys.executable}, str(tmp_path))
     for domain in admin.domain.list():
         admin.domain.unbind(domain.domain)
-    for box in admin.box.list():
+    for box in admin.box.list(all_orgs=True):
         with contextlib.suppress(boxd.NotFoundError):
             box.destroy()
     for disk in admin.disk.list():
