@@ -347,8 +347,8 @@ class ExecProcess:
 
 def check_size(cols: int, rows: int) -> None:
     """Refuse sizes of a terminal that cannot be."""
-    for name, value in (("cols", cols), ("rows", rows)):
-        if not hasattr(value, "__index__"):
-            raise TypeError(f"{name} is of type {type(value).__name__}: use an int")
+    if not isinstance(cols, int) or not isinstance(rows, int):
+        name, value = ("rows", rows) if isinstance(cols, int) else ("cols", cols)
+        raise TypeError(f"{name} is of type {type(value).__name__}: use an int")
     if not 0 <= cols < 65536 or not 0 <= rows < 65536:
         raise ValueError(f"a terminal of {cols} columns and {rows} rows: use 1 to 65535, or 0 for the default")
