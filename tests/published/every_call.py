@@ -11,6 +11,7 @@ import asyncio
 import functools
 import inspect
 import json
+import sys
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -27,13 +28,15 @@ def watch() -> tuple[set[str], set[str]]:
     """Make the methods of all public classes note that they are called: the names of all, and those called so far."""
     known: set[str] = set()
     called: set[str] = set()
-    for module in (boxd, boxd.aio):
-        for owner in [getattr(module, name) for name in module.__all__]:
-            for name, method in list(vars(owner).items()) if inspect.isclass(owner) else []:
-                if inspect.isfunction(method) and not name.startswith("_"):
-                    full = f"{owner.__module__}.{owner.__name__}.{name}"
-                    known.add(full)
-                    setattr(owner, name, noting(full, method, called))
+    # With those that have no public name, such as the type of a blocking client's process.
+    modules = [boxd, boxd.aio, sys.modules[boxd.Compute.__module__]]
+    values = [value for module in modules for name, value in vars(module).items() if not name.startswith("_")]
+    for owner in {value for value in values if inspect.isclass(value) and value.__module__.startswith("boxd")}:
+        for name, method in list(vars(owner).items()):
+            if inspect.isfunction(method) and not name.startswith("_"):
+                full = f"{owner.__module__}.{owner.__name__}.{name}"
+                known.add(full)
+                setattr(owner, name, noting(full, method, called))
     return known, called
 
 

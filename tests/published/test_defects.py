@@ -77,7 +77,7 @@ except RuntimeError:
         "both outputs in two threads",
         """
 import threading
-process = box.exec("sh", "-c", "echo ready; sleep 0.3; echo no >&2", stream=True)
+process = box.exec("sh", "-c", "echo ready; sleep 1; echo no >&2", stream=True)
 ready = next(iter(process.iter_stdout()))
 ends = []
 def collect(output):

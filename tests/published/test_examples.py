@@ -62,6 +62,7 @@ def _check(case: Case, client: str, example: str, program: Program, service: Ser
 
 
 def test_no_example_is_left_out(documentation: Documentation) -> None:
+    """Of those in Python. The blocks for a shell install the package and work on its source, which it does not have."""
     blocks = documentation.blocks("python")
     assert all(is_python(code) for code in blocks.values())
     assert {(case.heading, case.number) for case in GUIDE} | {LOGS, TERMINAL} == set(blocks)

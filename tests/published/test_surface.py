@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from boxd import emulator, sizes
 from boxd.emulator.errors import Code
 from tests.fixtures.servers import Server, running
 from tests.published.documentation import Documentation
-from tests.published.programs import CLIENTS, PUBLISHED, Program
+from tests.published.programs import CLIENTS, OURS, PUBLISHED, Program
 
 pytestmark = pytest.mark.slow
 
@@ -47,6 +48,18 @@ WHO = "from boxd import Compute\nwith Compute() as c:\n    print(c.whoami().user
 def test_every_method_is_served(client: str, program: Program, service: Server) -> None:
     if service.sandbox == "plain":
         pytest.skip("boxes have no names and no mounts of their own here")
+    _call_all(client, program)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_method_is_served_by_an_older_server(client: str, published_python: str, tmp_path: Path) -> None:
+    with running("emulator", generation=1, get_by_name=False) as server:
+        if server.sandbox == "plain":
+            pytest.skip("boxes have no names and no mounts of their own here")
+        _call_all(client, Program(server, {PUBLISHED: published_python, OURS: sys.executable}, str(tmp_path)))
+
+
+def _call_all(client: str, program: Program) -> None:
     done = program.run(client, "every_call.py")
     assert done.status == 0, done.err
     report = json.loads(done.out)
