@@ -6,7 +6,7 @@ import asyncio
 import struct
 import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from grpclib import GRPCError, Status
 from grpclib.config import Configuration
@@ -213,8 +213,9 @@ class BoxdServer(Server):
     def port(self) -> int:
         """The port that it listens on."""
         listening = self._server
-        assert isinstance(listening, asyncio.Server)
-        port: int = listening.sockets[0].getsockname()[1]
+        assert listening is not None
+        # uvloop's server does not derive from asyncio's.
+        port: int = cast(asyncio.Server, listening).sockets[0].getsockname()[1]
         return port
 
     async def shut_down(self) -> None:
