@@ -17,11 +17,11 @@ import anyio
 from boxd.config import Secret, is_credential
 from boxd.errors import AuthenticationError, BoxdError, ConnectionError, InternalError, TimeoutError
 from boxd.options import HTTP, HTTPOptions, dial_options
-from boxd.transport import ConnectFailed, NotHttp2, Target, TlsFailed
-from boxd.transport.runtime import Handle, Runtime, current_runtime
+from boxd.transport import MessageTooLarge, NotHttp2, RpcError, Target, TlsFailed
+from boxd.transport.runtime import Handle, Runtime, Signal, current_runtime, fail_after
 
 if TYPE_CHECKING:
-    import httpx
+    from boxd.transport.post import Answer
 
 MARGIN = 300.0
 """Seconds before its end at which a token is renewed."""
@@ -76,11 +76,27 @@ class _Flight:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.done = anyio.Event()
-        self.waiting = 0
+        self.over = False
+        self.waiting: list[Signal] = []
         self.task: Handle | None = None
         self.grant: _Grant | None = None
         self.error: Exception | None = None
+
+    async def wait(self) -> None:
+        """Wait for the end of it."""
+        if not self.over:
+            signal = self.runtime.signal()
+            self.waiting.append(signal)
+            try:
+                await signal.wait()
+            finally:
+                self.waiting.remove(signal)
+
+    def end(self) -> None:
+        """Let everybody go on."""
+        self.over = True
+        for signal in self.waiting:
+            signal.set()
 
 
 class KeyExchange:
@@ -105,7 +121,7 @@ class KeyExchange:
         self._key = key
         self._url = url
         self._http = HTTPOptions() if http is None else http
-        self._target = _target(url)
+        self._target, self._path = _split(url)
         dial_options(self._http).proxy_for(self._target)
         self._clock = clock
         self._grant: _Grant | None = None
@@ -139,12 +155,10 @@ class KeyExchange:
         if flight is None or not flight.runtime.is_current():
             # Also where another event loop left an exchange behind: nothing of it will finish here.
             flight = self._depart(current_runtime())
-        flight.waiting += 1
         try:
-            await flight.done.wait()
+            await flight.wait()
         finally:
-            flight.waiting -= 1
-            if not flight.waiting and not flight.done.is_set():
+            if not flight.waiting and not flight.over:
                 self._abandon(flight)
         if flight.grant is None:
             raise _copy(flight.error)
@@ -157,7 +171,7 @@ class KeyExchange:
         if flight is not None and flight.runtime.is_current():
             flight.error = BoxdError("the client was closed")
             self._abandon(flight)
-            flight.done.set()
+            flight.end()
 
     def _depart(self, runtime: Runtime) -> _Flight:
         flight = self._flight = _Flight(runtime)
@@ -170,7 +184,7 @@ class KeyExchange:
             finally:
                 if self._flight is flight:
                     self._flight = None
-                flight.done.set()
+                flight.end()
 
         flight.task = runtime.spawn(run, "boxd token exchange")
         return flight
@@ -214,28 +228,27 @@ class KeyExchange:
 
     async def _ask(self) -> _Grant:
         """One request, and what its answer means."""
-        import httpx
-
         asked = self._clock()
         failure: Exception
         try:
-            with anyio.fail_after(ATTEMPT_TIMEOUT):
-                status, headers, body = await self._post()
-        except (builtins.TimeoutError, httpx.TimeoutException):
+            async with fail_after(ATTEMPT_TIMEOUT):
+                answer = await self._post()
+        except builtins.TimeoutError:
             failure = TimeoutError(f"{self._url} did not answer within {ATTEMPT_TIMEOUT:g} s", 4)
         except (TlsFailed, NotHttp2) as error:  # Trying again would not help.
             failure = ConnectionError(f"cannot reach {self._url}: {error.message}", 14)
-        except ConnectFailed as error:
+        except MessageTooLarge:
+            failure = InternalError(f"{self._url} answered with more than {MAX_BODY} bytes: check exchange_url", 13)
+        except RpcError as error:
             failure = _Unavailable(f"cannot reach {self._url}: {error.message}")
-        except httpx.HTTPError as error:
-            failure = _Unavailable(f"cannot reach {self._url}: {type(error).__name__}: {error}")
         else:
-            return self._judge(asked, status, headers, body)
-        # Raised out here, so that httpx's error, which holds the request with the key in it, is not kept with ours.
+            return self._judge(asked, answer)
+        # Raised out here, so that an error of httpx, which holds the request with the key in it, is not kept with ours.
         raise failure
 
-    def _judge(self, asked: float, status: int, headers: httpx.Headers, body: bytes) -> _Grant:
+    def _judge(self, asked: float, answer: Answer) -> _Grant:
         """The token in a response to a request sent at `asked`, or the error that the response means."""
+        status, headers, body = answer
         if status == 200:
             return self._read_grant(asked, headers.get("date"), body)
         if status == 401:
@@ -250,45 +263,21 @@ class KeyExchange:
             raise _Unavailable(f"{self._url} failed with HTTP status {status}")
         raise InternalError(f"{self._url} answered with HTTP status {status}: check exchange_url", 13)
 
-    async def _post(self) -> tuple[int, httpx.Headers, bytes]:
-        """Send the request; the body is read only where it is wanted, and up to a limit."""
-        async with (
-            self._open_client() as client,
-            client.stream(
-                "POST",
-                self._url,
-                json={"api_key": self._key.reveal()},
-                # Without compression the limit on what is read is a limit on memory too. A server that compresses
-                # all the same is not read.
-                headers={"accept": "application/json", "accept-encoding": "identity"},
-                follow_redirects=False,
-            ) as response,
-        ):
-            body = bytearray()
-            encoded = response.headers.get("content-encoding", "identity") != "identity"
-            if response.status_code == 200 and not encoded:
-                with anyio.CancelScope() as scope:
-                    async for piece in response.aiter_bytes():
-                        body += piece
-                        if len(body) > MAX_BODY:
-                            # Cancelled rather than left: only so are the generators inside httpx ended in order.
-                            scope.cancel()
-                if len(body) > MAX_BODY:
-                    raise InternalError(f"{self._url} answered with more than {MAX_BODY} bytes: check exchange_url", 13)
-            return response.status_code, response.headers, bytes(body)
+    async def _post(self) -> Answer:
+        """Send the request."""
+        import json
 
-    def _open_client(self) -> httpx.AsyncClient:
-        """A client for one exchange, with connections by the settings; a transport of the user's stays open."""
-        import httpx
-
-        from boxd.transport.http1_transport import HTTP11Transport, Lent
-
-        transport: httpx.AsyncBaseTransport
+        # Without compression the limit on what is read is a limit on memory too. A server that compresses all the same
+        # is not read.
+        headers = {"accept": "application/json", "accept-encoding": "identity", "content-type": "application/json"}
+        body = json.dumps({"api_key": self._key.reveal()}).encode()
         if isinstance(self._http, HTTPOptions):
-            transport = HTTP11Transport(self._target, self._http)
-        else:
-            transport = Lent(self._http)
-        return httpx.AsyncClient(timeout=ATTEMPT_TIMEOUT, transport=transport, trust_env=False)
+            from boxd.transport.post import post
+
+            return await post(self._target, self._http, self._path, headers, body, MAX_BODY)
+        from boxd.transport.httpx_post import post_through
+
+        return await post_through(self._http, self._url, headers, body, MAX_BODY, ATTEMPT_TIMEOUT)
 
     def _read_grant(self, asked: float, date: str | None, body: bytes) -> _Grant:
         """The token in the body of a response.
@@ -370,11 +359,13 @@ def _parse_date(text: str | None) -> float | None:
         return None
 
 
-def _target(url: str) -> Target:
+def _split(url: str) -> tuple[Target, str]:
+    """The server of a URL, and what to ask it for."""
     from urllib.parse import urlsplit
 
     parts = urlsplit(url)
-    return Target(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    target = Target(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    return target, (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _copy(error: Exception | None) -> Exception:

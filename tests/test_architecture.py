@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 # The packages of others that each part may use.
 MAY_USE: dict[str, set[str]] = {
     "transport.http2": {"hpack"},
-    "transport": {"anyio", "certifi", "httpcore", "httpx", "idna", "trio"},
+    "transport": {"anyio", "certifi", "h11", "httpcore", "httpx", "idna", "trio"},
     "messages": {"betterproto2", "typing_extensions"},
     "types": {"typing_extensions"},
     "auth": {"anyio", "httpx"},

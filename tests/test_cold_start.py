@@ -28,15 +28,18 @@ c.close()
 
 
 @pytest.mark.skipif(sys.version_info < (3, 11), reason="asyncio has no timeout() before 3.11, so that anyio's is used")
-def test_calls_and_commands_load_neither_anyios_backend_nor_httpx(emulator: Server) -> None:
-    """With a token; the exchange of a key is httpx's."""
+@pytest.mark.parametrize("credential", ["BOXD_TOKEN", "BOXD_API_KEY"])
+def test_calls_and_commands_load_neither_anyios_backend_nor_httpx(emulator: Server, credential: str) -> None:
     unwanted = (
         "anyio._backends._asyncio",
         "httpx",
+        "httpcore",
         "h2",
         "boxd.transport.proxy",
         "boxd.transport.stats",
         "boxd.emulator",
     )
-    done = run(sys.executable, "-c", COMMANDS, *unwanted, **emulator.environment)
+    given = {"BOXD_TOKEN": emulator.token, "BOXD_API_KEY": emulator.api_key}[credential]
+    places = {"BOXD_API_URL": emulator.api_url, "BOXD_EXCHANGE_URL": emulator.exchange_url}
+    done = run(sys.executable, "-c", COMMANDS, *unwanted, **places, **{credential: given})
     assert (done.stderr, done.stdout) == ("", "\n")

@@ -29,7 +29,7 @@ from boxd.transport.options import ConnectionOptions
 from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
 from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import Retries, RetryBudget
-from boxd.transport.runtime import Runtime
+from boxd.transport.runtime import Runtime, shielded
 from boxd.transport.target import Target
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class Channel:
         if self._pool.bound_here:
             for scope in self._pauses:
                 scope.cancel()
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2 * CLOSE_TIMEOUT):
+        async with shielded(2 * CLOSE_TIMEOUT):
             for connection in closing:
                 await connection.wait_closed()
 
@@ -324,7 +324,9 @@ class Channel:
         assert credentials is not None
         value = credentials.current()
         if value is None:
-            with anyio.move_on_after(None if deadline is None else max(deadline.remaining(), 0)):
+            if deadline is None:
+                return (await credentials.refresh()).encode("latin-1")
+            with anyio.move_on_after(max(deadline.remaining(), 0)):
                 value = await credentials.refresh()
             if value is None:
                 raise DeadlineExceeded("the call's time was over before its credentials came", unprocessed=True)

@@ -7,15 +7,13 @@ import logging
 from time import monotonic
 from typing import Protocol
 
-import anyio
-
 from boxd.transport.http2.codes import ErrorCode
 from boxd.transport.http2.engine import ClientEngine
 from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
-from boxd.transport.runtime import Handle, Runtime, Signal
+from boxd.transport.runtime import Handle, Runtime, Signal, shielded
 from boxd.transport.watch import Watch
 from boxd.transport.wire import TlsBroken, Wire
 
@@ -191,7 +189,7 @@ class Connection:
                 self._close_timer.cancel()
             failure = self.engine.failure
             self.engine.lost("the connection was dropped")
-            with anyio.CancelScope(shield=True):
+            async with shielded():
                 await self._wire.aclose()
             self._gone = True
             for signal in self._farewells:

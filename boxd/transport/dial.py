@@ -12,7 +12,7 @@ from boxd.transport.addresses import connect_tcp
 from boxd.transport.dial_options import DialOptions
 from boxd.transport.errors import ConnectFailed, NoHttp2Agreed, TlsFailed
 from boxd.transport.options import ConnectionOptions
-from boxd.transport.runtime import fail_after, in_trio
+from boxd.transport.runtime import fail_after, in_trio, shielded
 from boxd.transport.sockets import keep_alive
 from boxd.transport.target import Target
 from boxd.transport.wire import EarlyBytes, SocketWire, Wire
@@ -94,7 +94,7 @@ class _Attempt:
                 raise self._no_http2(tls.alpn)
             return tls
         except BaseException:
-            with anyio.CancelScope(shield=True):
+            async with shielded():
                 await wire.aclose()
             raise
 

@@ -71,20 +71,6 @@ class HTTP11Transport(httpx.AsyncBaseTransport):
             await self._pool.aclose()
 
 
-class Lent(httpx.AsyncBaseTransport):
-    """A transport that somebody else closes."""
-
-    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
-        self._transport = transport
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Pass it on."""
-        return await self._transport.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        """Nothing: see the class."""
-
-
 class _Body(httpx.AsyncByteStream):
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response

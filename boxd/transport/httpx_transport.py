@@ -26,7 +26,7 @@ from boxd.transport.http2.stream import Headers, Stream
 from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
 from boxd.transport.pool import Pool
-from boxd.transport.runtime import Handle, Runtime, Signal
+from boxd.transport.runtime import Handle, Runtime, Signal, shielded
 from boxd.transport.target import Target
 from boxd.transport.wire import Wire
 
@@ -115,7 +115,7 @@ class HTTP2Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close all connections; open responses fail. Idempotent."""
         closing = [connection for pool in self._pools.values() for connection in pool.close()]
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2 * CLOSE_TIMEOUT):
+        async with shielded(2 * CLOSE_TIMEOUT):
             for connection in closing:
                 await connection.wait_closed()
 
@@ -158,7 +158,7 @@ async def _close(body: object) -> None:
     close = getattr(body, "aclose", None)
     if close is None:
         return
-    with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_TIMEOUT):
+    async with shielded(CLOSE_TIMEOUT):
         try:
             await close()
         except Exception:

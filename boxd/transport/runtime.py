@@ -200,6 +200,19 @@ async def _fail_after(seconds: float) -> AsyncIterator[None]:
         yield
 
 
+@contextlib.asynccontextmanager
+async def shielded(seconds: float | None = None) -> AsyncIterator[None]:
+    """For the end of things: a cancelled scope around it does not cut its block short, but `seconds` do. It must not
+    raise `TimeoutError`."""
+    if sys.version_info < (3, 11) or in_trio() or "anyio._backends._asyncio" in sys.modules:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(seconds):
+            yield
+    else:  # There is no such scope, and no reason to load what makes them: for some programs only at their end.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                yield
+
+
 def current_runtime() -> Runtime:
     """The runtime of the running task. Raises `RuntimeError` outside an event loop."""
     if in_trio():
