@@ -83,9 +83,9 @@ class Run:
         await self._calls()
         self.seconds = time.monotonic() - started
         self._measure("end")
-        pool: Any = channel._pool
-        self.left["streams"] = sum(one.engine.open_streams for one in pool._connections)
-        self.left["waiting calls"] = len(pool._waiters)
+        pools: list[Any] = channel._pools()
+        self.left["streams"] = sum(pool.open_streams for pool in pools)
+        self.left["waiting calls"] = sum(len(pool._waiters) for pool in pools)
         await channel.aclose()
         with anyio.move_on_after(5):
             while background() or sockets() > before:

@@ -162,11 +162,12 @@ class Soak:
             raise Wrong("another answer than what was sent")
 
     async def _stream(self, number: int, fault: Fault, argument: int, chance: random.Random) -> None:
-        """Like a command: input in pieces, output while more input is on its way, and a result at the end."""
+        """Like a command: input in pieces, output while more input is on its way, and a result at the end. Every eighth
+        is bulk, as files are."""
         first = pack(number, fault, argument, b"")
         pieces = [first] + [chance.randbytes(_size(chance, 8_000)) for _ in range(chance.randrange(2, 6))]
         timeout = SHORT if fault == Fault.SILENCE else PATIENCE
-        async with self.channel.call(e.CHAT, timeout=timeout) as call:
+        async with self.channel.call(e.CHAT, timeout=timeout, bulk=number % 8 == 0) as call:
             if chance.random() < 0.5:  # In turns, as at a prompt.
                 for piece in pieces:
                     await call.send(piece)
