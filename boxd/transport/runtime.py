@@ -86,7 +86,8 @@ class AsyncioRuntime:
         async def main() -> None:
             await run()
 
-        task = contextvars.Context().run(self._loop.create_task, main(), name=name)
+        # Not by the loop's task factory: an eager one would run the task inside of who spawns it.
+        task: asyncio.Task[None] = contextvars.Context().run(asyncio.Task, main(), loop=self._loop, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -43,6 +43,26 @@ def test_r66_two_runs_with_one_channel(echo: e.Running) -> None:
     assert closed_down_to(before)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this Python has no eager tasks")
+def test_a_background_task_begins_after_it_is_spawned(echo: e.Running) -> None:
+    """Also on a loop whose tasks begin at once."""
+    order: list[str] = []
+
+    async def background() -> None:
+        order.append("in the background")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined,unused-ignore]
+        current_runtime().spawn(background, "one")
+        order.append("spawned")
+        channel = Channel(echo.target)
+        assert await asyncio.gather(*(once(channel) for _ in range(10))) == [b"x"] * 10
+        await channel.aclose()
+
+    asyncio.run(main())
+    assert order == ["spawned", "in the background"]
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_loop_is_over_in_a_forked_child(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its sockets are the parent's, also where the child goes on inside the loop's own call stack."""
