@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import errno
 
+_LONGEST = 1000
+
 
 class Code(enum.IntEnum):
     """The gRPC status codes. Some are answered as faults on demand only."""
@@ -28,9 +30,14 @@ class Code(enum.IntEnum):
 
 
 class EmulatorError(Exception):
-    """A call ends with status `code` and the text `message`, which is for people."""
+    """A call ends with status `code` and the text `message`, which is for people.
+
+    A longer text is cut: it names what the caller gave, and travels in a header, which clients take to some size only.
+    """
 
     def __init__(self, code: Code, message: str) -> None:
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST // 2]} ... {message[-_LONGEST // 2 :]}"
         super().__init__(message)
         self.code = code
         self.message = message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
@@ -32,6 +33,9 @@ class Store:
 
     def __init__(self, path: str | None = None) -> None:
         self._path = path
+        if path is not None:
+            # Keys and secrets are in it, also where others may look into the directory.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         try:
             self._connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._connection.execute("PRAGMA journal_mode = WAL")

@@ -25,6 +25,11 @@ SHARED_NETWORK = (
 )
 """What boxes without a network of their own do not guarantee."""
 
+ABSTRACT_SOCKETS = (
+    "with the host's network, a box reaches the host's abstract Unix sockets, whose programs take it for their own user"
+)
+"""What comes with it where boxes are namespaces otherwise."""
+
 
 class SandboxError(Exception):
     """The host refused what a box needs; the text says what, for the person who runs the emulator."""

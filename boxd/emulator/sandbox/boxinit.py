@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import inside, linux, network, rootfs, serve, sockets, wire
+from . import inside, linux, network, rootfs, serve, sockets, walk, wire
 
 _STOP_SECONDS = 1.0
 
@@ -35,8 +35,13 @@ def run(plan: rootfs.Plan, disk: str, request: wire.Message, grouped: bool, sock
     linux.die_with_parent(signal.SIGKILL)
     os.umask(0o022)
     linux.unshare(linux.CLONE_NEWNS)
-    rootfs.enter(plan, disk)
+    namespace_limits = rootfs.enter(plan, disk)
     _enter_user_namespace(linux.CLONE_NEWNET if plan.own_network else 0)
+    rootfs.forbid_cgroup_namespaces(namespace_limits)
+    linux.leave_keyring()
+    if plan.privileged:
+        # File transfers have the rights of the machine user, who is in no other group.
+        os.setgroups([])
     if plan.own_network:
         network.bring_up()
     linux.set_hostname(hostname)
@@ -113,7 +118,7 @@ class Machine:
         self._pids: dict[int, int] = {}
         self._stopped_before: set[int] = set()
         self._mounts: dict[str, str] = {}
-        self._uploads = inside.Uploads(plan.user, plan.group)
+        self._uploads: dict[int, walk.PendingFile] = {}
         self._operations: dict[str, Callable[[wire.Message, list[int]], Reply]] = {
             "spawn": self._spawn,
             "signal": self._signal,
@@ -276,19 +281,27 @@ class Machine:
         return {"size": size}, (fd,)
 
     def _open_write(self, request: wire.Message, fds: list[int]) -> Reply:
-        return {}, (self._uploads.begin(request["id"], request["path"]),)
+        pending = inside.open_write(request["path"], self._plan.user, self._plan.group)
+        self._uploads[request["id"]] = pending
+        return {}, (pending.fd,)
 
     def _commit(self, request: wire.Message, fds: list[int]) -> Reply:
-        self._uploads.commit(request["upload"])
+        self._uploads.pop(request["upload"]).commit()
         return {}, ()
 
     def _abort(self, request: wire.Message, fds: list[int]) -> Reply:
-        self._uploads.abort(request["upload"])
+        # An unknown number is that of one that could not begin.
+        pending = self._uploads.pop(request["upload"], None)
+        if pending is not None:
+            pending.abort()
         return {}, ()
 
     def _mount(self, request: wire.Message, fds: list[int]) -> Reply:
-        target = inside.mount_point(request["path"], self._plan.user, self._plan.group)
-        linux.move_mount(fds[0], target)
+        place, target = inside.mount_point(request["path"], self._plan.user, self._plan.group)
+        try:
+            linux.move_mount(fds[0], place)
+        finally:
+            os.close(place)
         self._mounts[request["volume"]] = target
         return {}, ()
 

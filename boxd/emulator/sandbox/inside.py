@@ -1,18 +1,16 @@
 """File transfer as the box's first process does it: inside the box's own root directory.
 
-Paths are resolved by the kernel in the box's mount namespace, so neither `..` nor a link leads out of it.
-Only descriptors of regular files leave the box; the emulator reads or writes them itself.
+Paths are walked in the box's mount namespace (see `walk`), so neither `..` nor a link leads out of it, nor through
+/proc to what this process has open. Only descriptors of regular files leave the box; the emulator reads or writes
+them itself.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
-import stat
-from dataclasses import dataclass, field
 
-from . import paths, trees
+from . import paths, rootfs, trees, walk
 
 HOME = "/home/boxd"
 
@@ -30,22 +28,21 @@ def open_read(path: str, user: int, group: int) -> tuple[int, int]:
     os.setegid(group)
     os.seteuid(user)
     try:
-        # O_NONBLOCK: opening a FIFO must not wait for its writer.
-        fd = os.open(_absolute(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        fd, size = walk.open_read("/", _absolute(path))
     finally:
         os.seteuid(0)
         os.setegid(0)
-    status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
+    # What /proc tells a process of itself it does not tell the box's programs of this one.
+    if os.readlink(f"/proc/self/fd/{fd}").startswith("/proc/1/"):
         os.close(fd)
-        raise _not_regular(status.st_mode, path)
-    return fd, status.st_size
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    return fd, size
 
 
-def _not_regular(mode: int, path: str) -> OSError:
-    if stat.S_ISDIR(mode):
-        return IsADirectoryError(errno.EISDIR, f"{path} is a directory")
-    return OSError(errno.EINVAL, f"{path} is not a regular file")
+def open_write(path: str, user: int, group: int) -> walk.PendingFile:
+    """Begin a file with all rights in the box, so that the machine user gets files wherever one is wanted."""
+    absolute = _absolute(path)
+    return walk.PendingFile("/", absolute, (user, group))
 
 
 def path_operation(operation: str, names: list[str]) -> paths.Result:
@@ -56,6 +53,9 @@ def path_operation(operation: str, names: list[str]) -> paths.Result:
         targets.append(path)
         if path == "/" and operation != "list":
             raise paths.refuse_root()
+        if operation in ("remove", "rename") and path in rootfs.mount_points():
+            # Before a file in it is removed, or copied elsewhere.
+            raise OSError(errno.EBUSY, f"{path} is a disk or another mount")
     return paths.perform(operation, targets, trees.remove)
 
 
@@ -67,88 +67,16 @@ def _last_unfollowed(path: str) -> str:
     return os.path.join(os.path.realpath(directory), name)
 
 
-@dataclass
-class Uploads:
-    """The files that are being written into this box, by number."""
-
-    user: int
-    group: int
-    _open: dict[int, tuple[str, str]] = field(default_factory=dict)
-
-    def begin(self, number: int, path: str) -> int:
-        """Create a temporary file beside the destination and return its descriptor."""
-        target = os.path.realpath(_absolute(path))
-        if path.endswith("/"):
-            raise IsADirectoryError(errno.EISDIR, f"{path} names a directory")
-        parent = os.path.dirname(target)
-        make_parents(parent, self.user, self.group)
-        mode, user, group = 0o644, self.user, self.group
-        if os.path.lexists(target):
-            status = os.lstat(target)
-            if not stat.S_ISREG(status.st_mode):
-                raise _not_regular(status.st_mode, path)
-            mode, user, group = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
-        elif len(os.fsencode(os.path.basename(target))) > 255:
-            raise OSError(errno.ENAMETOOLONG, f"the name of {path} is longer than 255 bytes")
-        temporary = os.path.join(parent, f".boxd-upload-{secrets.token_hex(8)}")
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self._open[number] = (temporary, target)
-        try:
-            take_over(fd, mode, user, group)
-        except OSError:
-            os.close(fd)
-            self.abort(number)
-            raise
-        return fd
-
-    def commit(self, number: int) -> None:
-        """Put the finished file in its place, replacing an older one at once."""
-        temporary, target = self._open.pop(number)
-        try:
-            os.rename(temporary, target)
-        except OSError:
-            os.unlink(temporary)
-            raise
-
-    def abort(self, number: int) -> None:
-        """Remove an unfinished file; unknown numbers are ignored, since a failed `begin` leaves none."""
-        temporary, _ = self._open.pop(number, ("", ""))
-        if temporary and os.path.lexists(temporary):
-            os.unlink(temporary)
-
-
-def mount_point(path: str, user: int, group: int) -> str:
-    """The directory for a mount, made if it is missing. Not one that the machine's working depends on."""
-    target = os.path.realpath(_absolute(path))
-    if target == "/" or target.split("/")[1] in _NO_MOUNTS:
-        raise OSError(errno.EINVAL, f"nothing can be mounted at {target}")
-    make_parents(target, user, group)
-    if not os.path.isdir(target):
-        raise NotADirectoryError(errno.ENOTDIR, f"{target} is not a directory")
-    return target
-
-
-def make_parents(directory: str, user: int, group: int) -> None:
-    """Create a directory and its missing parents, owned by the machine user."""
-    missing = []
-    while not os.path.lexists(directory):
-        missing.append(directory)
-        directory = os.path.dirname(directory)
-    for path in reversed(missing):
-        os.mkdir(path, 0o755)
-        os.chown(path, user, group)
-
-
-def take_over(fd: int, mode: int, user: int, group: int) -> None:
-    """Set owner and mode; an owner unknown to this user namespace is replaced by nobody's change."""
-    status = os.fstat(fd)
-    if (status.st_uid, status.st_gid) != (user, group):
-        try:
-            os.fchown(fd, user, group)
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EPERM):
-                raise
-    os.fchmod(fd, mode)
+def mount_point(path: str, user: int, group: int) -> tuple[int, str]:
+    """The directory for a mount, made if it is missing: a descriptor and its path. Not one that the machine's working
+    depends on."""
+    with walk.Walk("/", (user, group)) as way:
+        name = way.to_parent(_absolute(path), create=True)
+        target = os.path.normpath(os.path.join(way.path, name))
+        if target == "/" or target.split("/")[1] in _NO_MOUNTS:
+            raise OSError(errno.EINVAL, f"nothing can be mounted at {target}")
+        way.down(name, create=True)
+        return os.dup(way.directory), target
 
 
 def open_console() -> int:

@@ -7,6 +7,7 @@ them, `OSError` with the call's errno on failure. Only the sandbox uses it.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 CLONE_NEWNS = 0x00020000
@@ -31,6 +32,7 @@ _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _OPEN_TREE_CLONE = 0x1
 _OPEN_TREE_CLOEXEC = 0o2000000
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
+_MOVE_MOUNT_T_EMPTY_PATH = 0x40
 _AT_EMPTY_PATH = 0x1000
 _AT_FDCWD = -100
 MOUNT_ATTR_RDONLY = 0x1
@@ -51,6 +53,17 @@ _PIVOT_ROOT = {
     "i686": 217,
     "armv7l": 218,
 }
+
+_KEYCTL = {
+    "x86_64": 250,
+    "aarch64": 219,
+    "riscv64": 219,
+    "ppc64le": 271,
+    "s390x": 280,
+    "i686": 288,
+    "armv7l": 311,
+}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 # Capabilities (capability.h numbers) that a program in a box may hold when it is the box's root:
 # chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw,
@@ -119,12 +132,11 @@ def clone_mount(path: str, attributes: int) -> int:
     return fd
 
 
-def move_mount(fd: int, target: str) -> None:
-    """Put a detached mount in place (move_mount(2)). `target` is not followed when it is a link."""
-    source, directory = ctypes.c_int(fd), ctypes.c_int(_AT_FDCWD)
-    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH)
-    number = ctypes.c_long(_MOVE_MOUNT)
-    _check(_libc.syscall(number, source, b"", directory, os.fsencode(target), flags), f"move_mount to {target}")
+def move_mount(fd: int, directory: int) -> None:
+    """Put a detached mount over an open directory (move_mount(2))."""
+    source, target = ctypes.c_int(fd), ctypes.c_int(directory)
+    flags = ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH)
+    _check(_libc.syscall(ctypes.c_long(_MOVE_MOUNT), source, b"", target, b"", flags), "move_mount")
 
 
 def pivot_root_here() -> None:
@@ -165,6 +177,21 @@ def drop_bounding_capabilities() -> None:
     for capability in range(last + 1):
         if capability not in KEPT_CAPABILITIES:
             _check(_libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0), f"prctl(PR_CAPBSET_DROP, {capability})")
+
+
+def leave_keyring() -> None:
+    """Give this process, and those that it starts, an empty session keyring (keyctl(2)).
+
+    The keys of the session that started the emulator would be theirs otherwise. A kernel without keys has nothing to
+    leave.
+    """
+    number = _KEYCTL.get(os.uname().machine)
+    if number is None:
+        raise OSError(errno.ENOSYS, f"keyctl: its number is not known on {os.uname().machine}")
+    if _libc.syscall(ctypes.c_long(number), ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), None) < 0:
+        code = ctypes.get_errno()
+        if code != errno.ENOSYS:
+            raise OSError(code, f"keyctl: {os.strerror(code)}")
 
 
 def set_title(title: str) -> None:

@@ -97,7 +97,8 @@ class NamespaceSandbox(base.Sandbox):
             "sudo": sudo,
             "network": network,
             "disks": disks,
-            "hidden": [state],
+            "state": state,
+            "home": _home(),
             "remove_at_end": state if remove_at_end else "",
         }
         wire.send(ours, config)
@@ -352,6 +353,11 @@ async def _wait(event: asyncio.Event) -> None:
         raise base.SandboxError(f"a helper process did not answer in {_START_SECONDS:.0f} s") from error
 
 
+def _home() -> str:
+    """Where the user lives who runs the emulator."""
+    return os.path.expanduser("~")
+
+
 def _command(fd: int) -> list[str]:
     sandbox = os.path.dirname(os.path.abspath(__file__))
     emulator = os.path.dirname(sandbox)
@@ -371,7 +377,7 @@ def _command(fd: int) -> list[str]:
 
 
 def _limits(own_network: bool, groups: bool, privileged: bool, in_memory: bool, sudo: bool) -> tuple[str, ...]:
-    limits = [OWN_NETWORK if own_network else base.SHARED_NETWORK]
+    limits = [OWN_NETWORK] if own_network else [base.SHARED_NETWORK, base.ABSTRACT_SOCKETS]
     if not groups:
         limits.append(
             "memory is limited for each process, not for all of a box, and a box's root starts as many processes as "

@@ -29,18 +29,30 @@ _HIDDEN = {
 }
 # Secrets that many hosts keep on their root file system: empty directories in a box.
 _SECRET = ("etc/ssh", "etc/ssl/private", "etc/sudoers.d", "var/lib/docker", "var/lib/containerd")
+# What services' users have as their homes, and a box needs.
+_SYSTEM = ("/bin", "/etc", "/lib", "/lib64", "/opt", "/sbin", "/usr/bin", "/usr/games", "/usr/sbin", "/var/lib")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _READ_ONLY_PROC = ("sys", "sysrq-trigger", "irq", "bus", "fs")
+# What only the machine's root may read or write there, and the box's root has its number.
 _MASKED_PROC = (
     "acpi",
     "asound",
+    "dynamic_debug",
     "kcore",
+    "key-users",
     "keys",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
     "latency_stats",
+    "mtrr",
+    "pagetypeinfo",
     "sched_debug",
     "scsi",
+    "slabinfo",
     "timer_list",
     "timer_stats",
+    "vmallocinfo",
 )
 _NAME_DEPTH = 2
 
@@ -87,10 +99,24 @@ class Plan:
         return os.path.join(disk, "upper", best.key, path[len(best.path) :].lstrip("/"))
 
 
-def host_mounts() -> set[str]:
+def mount_points() -> set[str]:
     """The mount points that this process sees, from /proc/self/mountinfo."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as source:
-        return {line.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape") for line in source}
+        found = {line.split(" ")[4] for line in source}
+    # Not by a codec: in a box, Python's files are not there to be imported.
+    for escaped, sign in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        found = {point.replace(escaped, sign) for point in found}
+    return found
+
+
+def to_hide(state: str, home: str) -> tuple[str, ...]:
+    """Which of the emulator's state directory and its user's home a box would show otherwise."""
+    wanted = [os.path.realpath(state)]
+    home = os.path.realpath(home)
+    if home != "/" and os.path.isdir(home) and not any(f"{path}/".startswith(f"{home}/") for path in _SYSTEM):
+        wanted.append(home)
+    hidden = tuple(f"/{path}/" for path in _HIDDEN)
+    return tuple(path for path in wanted if not f"{path}/".startswith(hidden))
 
 
 def split_layers(mounts: Iterable[str], top: str = "/") -> list[Layer]:
@@ -215,10 +241,11 @@ def free_user_id() -> int:
     return next(number for number in range(1000, 60000) if number not in taken)
 
 
-def enter(plan: Plan, disk: str) -> None:
+def enter(plan: Plan, disk: str) -> int:
     """Mount the box's file system and make it this process's root.
 
-    The caller is the first process of the box's pid namespace, alone in its mount namespace.
+    The caller is the first process of the box's pid namespace, alone in its mount namespace. Returns a descriptor of
+    /proc/sys/user, which can be written through it and not by its path.
     """
     os.chdir(disk)
     if not any(layer.path == "" for layer in plan.layers):
@@ -233,8 +260,9 @@ def enter(plan: Plan, disk: str) -> None:
             linux.mount("tmpfs", path.lstrip("/"), "tmpfs", linux.MS_RDONLY, "mode=000,size=4k")
     linux.mount("tmpfs", "run", "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=755")
     _mount_devices(plan.privileged)
-    _mount_proc()
+    namespace_limits = _mount_proc()
     linux.pivot_root_here()
+    return namespace_limits
 
 
 def _mount_devices(privileged: bool) -> None:
@@ -257,9 +285,10 @@ def _mount_devices(privileged: bool) -> None:
         os.symlink(f"/proc/self/fd/{number}", f"dev/{name}")
 
 
-def _mount_proc() -> None:
+def _mount_proc() -> int:
     flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
     linux.mount("proc", "proc", "proc", flags)
+    namespace_limits = os.open("proc/sys/user", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     for name in _READ_ONLY_PROC:
         path = f"proc/{name}"
         if os.path.lexists(path):
@@ -271,6 +300,24 @@ def _mount_proc() -> None:
             linux.mount("tmpfs", path, "tmpfs", linux.MS_RDONLY, "mode=555,size=4k")
         elif os.path.lexists(path):
             linux.mount("/dev/null", path, flags=linux.MS_BIND)
+    return namespace_limits
+
+
+def forbid_cgroup_namespaces(namespace_limits: int) -> None:
+    """Let no program of the box, in whatever user namespace it makes, have a cgroup namespace; takes `enter`'s result.
+
+    With one it could mount the control groups, and the files there belong to a user whose number its root has: it
+    would raise its own limits and change the groups of the host. Called in the box's own user namespace.
+    """
+    try:
+        fd = os.open("max_cgroup_namespaces", os.O_WRONLY | os.O_CLOEXEC, dir_fd=namespace_limits)
+    except FileNotFoundError:
+        # A kernel without control groups.
+        return
+    finally:
+        os.close(namespace_limits)
+    with open(fd, "w", encoding="ascii") as target:
+        target.write("0")
 
 
 def name_box(hostname: str) -> None:

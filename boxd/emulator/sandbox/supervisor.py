@@ -99,7 +99,7 @@ class Supervisor:
         self._remove_at_end: str = config["remove_at_end"]
         self._boxes: dict[int, str] = {}
         self._workers: dict[int, tuple[int, int]] = {}
-        layers = [rootfs.Layer("/", "")] if config["whole"] else rootfs.split_layers(rootfs.host_mounts())
+        layers = [rootfs.Layer("/", "")] if config["whole"] else rootfs.split_layers(rootfs.mount_points())
         linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
         linux.mount("proc", "/proc", "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
         if config["in_memory"]:
@@ -110,7 +110,7 @@ class Supervisor:
             config["privileged"],
             user,
             user,
-            tuple(config["hidden"]),
+            rootfs.to_hide(config["state"], config["home"]),
             config["sudo"],
             _own_network(config["network"]),
         )

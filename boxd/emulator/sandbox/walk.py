@@ -1,7 +1,8 @@
 """Opening files below a directory, such that no path and no link leads out of it.
 
-For machines without namespaces. The path is walked one component at a time with openat(2) and O_NOFOLLOW;
-links are read and resolved here, an absolute one from the directory, and `..` stops at the directory.
+The path is walked one component at a time with openat(2) and O_NOFOLLOW; links are read and resolved here, an
+absolute one from the directory, and `..` stops at the directory. So a link that is put in the way meanwhile is found,
+and those of /proc that lead anywhere are nothing but their text.
 """
 
 from __future__ import annotations
@@ -13,14 +14,22 @@ import stat
 from types import TracebackType
 
 _MOST_LINKS = 40
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_PATH, where there is one: a directory that may be searched need not be readable.
+_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Owner = tuple[int, int]
+"""The numbers of a user and a group."""
 
 
 class Walk:
-    """A walk below `root`: a stack of open directories. A context manager that closes them."""
+    """A walk below `root`: a stack of open directories. A context manager that closes them.
 
-    def __init__(self, root: str) -> None:
+    Directories that it makes belong to `owner`, or to this process.
+    """
+
+    def __init__(self, root: str, owner: Owner | None = None) -> None:
         self._root = root
+        self._owner = owner
         self._names: list[str] = []
         self._stack = [os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)]
 
@@ -61,11 +70,11 @@ class Walk:
             if target is None:
                 if not todo:
                     return name
-                self._down(name, create)
+                self.down(name, create=create)
                 continue
             links += 1
             if links > _MOST_LINKS:
-                raise OSError(errno.ELOOP, f"too many links in {path}")
+                raise OSError(errno.ELOOP, f"too many levels of links in {path}")
             if target.startswith("/"):
                 while len(self._stack) > 1:
                     self._up()
@@ -77,10 +86,13 @@ class Walk:
             os.close(self._stack.pop())
             self._names.pop()
 
-    def _down(self, name: str, create: bool) -> None:
+    def down(self, name: str, *, create: bool) -> None:
+        """Go to a directory of this one, which is made if it is missing with `create`. Raises `OSError`."""
         if create:
             try:
                 os.mkdir(name, 0o755, dir_fd=self.directory)
+                if self._owner is not None:
+                    os.chown(name, *self._owner, dir_fd=self.directory, follow_symlinks=False)
             except FileExistsError:
                 # It is there already, which is what `create` asks for.
                 create = False
@@ -107,35 +119,58 @@ def open_read(root: str, path: str) -> tuple[int, int]:
     """Open a regular file below `root`; its descriptor and size."""
     with Walk(root) as walk:
         name = walk.to_parent(path, create=False)
-        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=walk.directory)
+        # O_NONBLOCK: opening a FIFO must not wait for its writer.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            fd = os.open(name, flags, dir_fd=walk.directory)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                # A socket, or a device that is not there.
+                raise not_regular(0, path) from error
+            raise
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode):
+    try:
+        if not stat.S_ISREG(status.st_mode):
+            raise not_regular(status.st_mode, path)
+        if path.endswith(("/", "/.")):
+            raise NotADirectoryError(errno.ENOTDIR, f"{path} names a directory")
+    except OSError:
         os.close(fd)
-        raise not_regular(status.st_mode, path)
+        raise
     return fd, status.st_size
 
 
 class PendingFile:
-    """A file below `root` that is being written under a temporary name."""
+    """A file below `root` that is being written under a temporary name.
 
-    def __init__(self, root: str, path: str) -> None:
+    With `owner`, a new file belongs to them, with the directories that it needs; one that is replaced keeps its owner.
+    """
+
+    def __init__(self, root: str, path: str, owner: Owner | None = None) -> None:
         if path.endswith("/"):
             raise IsADirectoryError(errno.EISDIR, f"{path} names a directory")
-        with Walk(root) as walk:
+        with Walk(root, owner) as walk:
             self._name = walk.to_parent(path, create=True)
-            mode = _mode_of(self._name, walk.directory, path)
+            status = _replaced(self._name, walk.directory, path)
             self._temporary = f".boxd-upload-{secrets.token_hex(8)}"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             self.fd = os.open(self._temporary, flags, 0o600, dir_fd=walk.directory)
-            os.fchmod(self.fd, mode)
             self._directory = os.dup(walk.directory)
+        try:
+            if owner is not None:
+                _give(self.fd, owner if status is None else (status.st_uid, status.st_gid))
+            os.fchmod(self.fd, 0o644 if status is None else stat.S_IMODE(status.st_mode))
+        except OSError:
+            os.close(self.fd)
+            self.abort()
+            raise
 
     def commit(self) -> None:
         """Put the file in its place."""
         try:
             os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         except OSError:
-            os.unlink(self._temporary, dir_fd=self._directory)
+            self._remove()
             raise
         finally:
             os.close(self._directory)
@@ -143,19 +178,38 @@ class PendingFile:
     def abort(self) -> None:
         """Remove it."""
         try:
-            os.unlink(self._temporary, dir_fd=self._directory)
+            self._remove()
         finally:
             os.close(self._directory)
 
+    def _remove(self) -> None:
+        try:
+            os.unlink(self._temporary, dir_fd=self._directory)
+        except FileNotFoundError:
+            # A program of the box, which has its directory, was faster.
+            return
 
-def _mode_of(name: str, directory: int, path: str) -> int:
+
+def _replaced(name: str, directory: int, path: str) -> os.stat_result | None:
+    """The file that an upload replaces, if there is one. Raises `OSError` when it is something else."""
     try:
         status = os.lstat(name, dir_fd=directory)
     except FileNotFoundError:
-        return 0o644
+        return None
     if not stat.S_ISREG(status.st_mode):
         raise not_regular(status.st_mode, path)
-    return stat.S_IMODE(status.st_mode)
+    return status
+
+
+def _give(fd: int, owner: Owner) -> None:
+    """Set a file's owner; one unknown to this user namespace leaves it as it is."""
+    status = os.fstat(fd)
+    if (status.st_uid, status.st_gid) != owner:
+        try:
+            os.fchown(fd, *owner)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EPERM):
+                raise
 
 
 def not_regular(mode: int, path: str) -> OSError:
