@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, TYPE_CHECKING, Any, Literal, overload
 
 from boxd.resources import exec as execution
-from boxd.resources.command import command_line
+from boxd.resources.command_line import command_line
 from boxd.resources.lifecycle import Lifecycle
 from boxd.types.exec import ExecResult
 

@@ -13,7 +13,7 @@ from boxd.errors import BoxdError, BoxStoppedError, ConnectionError, InternalErr
 from boxd.messages.exec import ExecChunk
 from boxd.messages.vm import CreateVmResponse
 from boxd.resources.box import Box
-from boxd.resources.command import command_line
+from boxd.resources.command_line import command_line
 from boxd.resources.output import ExitStatus
 from boxd.transport import ConnectionLost, DeadlineExceeded, RpcError, StatusCode
 from boxd.types.exec import ExecResult
