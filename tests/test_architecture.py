@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "blocking": {"_blocking", "client", "resources", "transport", *VALUES},
     "aio": {"client", "resources", "transport", "_names", *VALUES},
     "emulator": {"transport", "messages", "methods", *VALUES},
+    "pytest_plugin": {"", "aio", "emulator"},
     "": {"aio", "blocking", "transport", "_names", *VALUES},
 }
 # The packages of others that each part may use.
@@ -52,6 +53,7 @@ MAY_USE: dict[str, set[str]] = {
     "options": {"httpx"},
     "resources": {"anyio"},
     "emulator": {"grpclib", "h2", "h11"},
+    "pytest_plugin": {"pytest"},
 }
 
 

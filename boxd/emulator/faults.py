@@ -53,6 +53,7 @@ class Faults:
     def __init__(self, texts: tuple[str, ...] = (), seed: int | None = None) -> None:
         self._lock = threading.Lock()
         self._random = random.Random(seed)
+        self._texts = texts
         self._faults: list[Fault] = [parse(text) for text in texts]
 
     def __repr__(self) -> str:
@@ -94,6 +95,11 @@ class Faults:
         """Remove all."""
         with self._lock:
             self._faults = []
+
+    def reset(self) -> None:
+        """Have those of the emulator's start again and no others, as if none had happened yet."""
+        with self._lock:
+            self._faults = [parse(text) for text in self._texts]
 
     def take(self, method: str, *, booting: bool = False) -> list[Fault]:
         """The faults that happen to a call of `method`, or to a machine that boots. They are counted."""

@@ -46,6 +46,11 @@ class Local:
     """`namespaces` or `plain`."""
     limits: tuple[str, ...]
     """What the sandbox does not guarantee, one sentence each."""
+    _boxes: Boxes = field(repr=False)
+
+    def box_ids(self) -> list[str]:
+        """The ids of the boxes that are not destroyed, without a call. From any thread."""
+        return [box.id for box in self._boxes.all()]
 
     def box_url(self, name: str, proxy: str = "") -> str:
         """Where the page of the box `name` is, or of one of its named proxies.
@@ -120,6 +125,7 @@ class Emulator:
             faults=plane.faults,
             sandbox=sandbox.name,
             limits=sandbox.limits,
+            _boxes=boxes,
         )
 
 
