@@ -39,9 +39,11 @@ class _Cleaner:
             self._kept |= set(self._local.box_ids()) - before
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_teardown(self) -> Iterator[None]:
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
         """Clean up when the test's own fixtures are gone, also where one of them failed to go."""
         yield
+        if not item.config.pluginmanager.is_registered(self):  # After the last test the emulator is gone too.
+            return
         self._local.faults.clear()
         if left := set(self._local.box_ids()) - self._kept:
             from boxd import Compute, NotFoundError

@@ -176,6 +176,11 @@ def test_async_tests(session: pytest.Pytester, loop: str) -> None:
     run(session, passed=2)
 
 
+def test_the_last_test_may_leave_boxes(session: pytest.Pytester) -> None:
+    session.makepyfile("def test_it(boxd_box): boxd_box.exec('true')")
+    run(session, passed=1)
+
+
 def test_an_emulator_that_cannot_start_says_why(session: pytest.Pytester) -> None:
     session.makeconftest(
         """
