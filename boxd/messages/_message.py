@@ -44,11 +44,11 @@ class Message(betterproto2.Message):
     """
 
     __match_args__ = ()
-    __dataclass_params__ = _Declared()
     _unknown_fields = b""
 
     if TYPE_CHECKING:
         # betterproto2 reads a message's annotations in its own module, so that this class can have none at run time.
+        __dataclass_params__: ClassVar[Any]
         __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
         @classmethod
@@ -64,6 +64,7 @@ class Message(betterproto2.Message):
             """
 
     else:
+        __dataclass_params__ = _Declared()
         __dataclass_fields__ = _Declared()
 
     @staticmethod

@@ -52,7 +52,7 @@ class Session:
         self.credentials = credentials
         self.missing: set[str] = set()
         """Names of the RPCs that the server has turned out not to know."""
-        self.closed = False
+        self.closed: bool = False
         self._channel: Channel | None = None
         # Kept beyond the end, for its counts.
         self._counted: Channel | None = None

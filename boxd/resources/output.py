@@ -180,9 +180,9 @@ class Output:
     def __init__(self, source: ChunkSource, *, text: bool = True, explain: Explain | None = None) -> None:
         """`text`: errors have their outputs as text, not as bytes. `explain` gives the public error for the one that
         the stream ended with."""
-        self.stdout = Spool()
-        self.stderr = Spool()
-        self.ended = False
+        self.stdout: Spool = Spool()
+        self.stderr: Spool = Spool()
+        self.ended: bool = False
         self.order: Order | None = None
         self._source = source
         self._text = text

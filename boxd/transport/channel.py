@@ -26,7 +26,7 @@ from boxd.transport.journal import Journal
 from boxd.transport.metadata import Metadata, encode_metadata, header_list_size, split_user_agent
 from boxd.transport.method import Method
 from boxd.transport.options import ConnectionOptions
-from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead
+from boxd.transport.protocol import DEFAULT_COMPRESS_FROM, CallFormat, Content, RequestHead, RpcProtocol
 from boxd.transport.protocols import make_protocol
 from boxd.transport.retry import Retries, RetryBudget
 from boxd.transport.runtime import Runtime, shielded
@@ -110,7 +110,8 @@ class Channel:
         Raises `ValueError` for other values."""
         self.target = target
         self._codec = get_codec(codec)
-        self.protocol = make_protocol(protocol, Content(self._codec.name, compression, compress_from), use_get=use_get)
+        content = Content(self._codec.name, compression, compress_from)
+        self.protocol: RpcProtocol = make_protocol(protocol, content, use_get=use_get)
         self.max_receive_bytes = max_receive_bytes
         agent, self._metadata = split_user_agent(encode_metadata(metadata))
         self._credentials = credentials
@@ -122,12 +123,12 @@ class Channel:
             http_version = "2"
         if http_version == "1.1" and not self.protocol.http1:
             raise ValueError(f"{protocol} needs HTTP/2: http_version '1.1' is for 'grpc-web' and 'connect'")
-        self.options = connection_options or ConnectionOptions()
+        self.options: ConnectionOptions = connection_options or ConnectionOptions()
         self._http = transport or http_version
         self._dial_options = dial_options or DialOptions()
         self._engine_options = engine_options or EngineOptions()
         self._backoff = Backoff(self.options)
-        self.budget = RetryBudget(self.options.retry)
+        self.budget: RetryBudget = RetryBudget(self.options.retry)
         self._pauses: set[anyio.CancelScope] = set()
         self._journal = Journal(str(target), trace)
         self._counters = self._journal.counters

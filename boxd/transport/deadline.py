@@ -19,8 +19,8 @@ class Deadline:
         """`timeout` is in seconds from now."""
         if math.isnan(timeout):
             raise ValueError("timeout must be a number of seconds, not NaN")
-        self.timeout = timeout
-        self.at = time.monotonic() + timeout
+        self.timeout: float = timeout
+        self.at: float = time.monotonic() + timeout
 
     def remaining(self) -> float:
         """Seconds left; zero or less when it has passed."""

@@ -34,7 +34,7 @@ class RpcError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.code = self.default_code if code is None else code
+        self.code: StatusCode = self.default_code if code is None else code
         self.details = details
         self.headers = headers
         self.trailers = trailers

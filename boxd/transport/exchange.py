@@ -222,7 +222,7 @@ class Exchange(Incoming[Req, Res]):
         else:
             self.stream = None
             self._opening = True
-            self.reader = self._plan.format.reader(self._channel.max_receive_bytes)
+            self._read_afresh()
             runtime.spawn(lambda: self._repeat(delay), "boxd retry")
 
     def _repetition(self, error: RpcError) -> float | None:

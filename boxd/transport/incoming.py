@@ -14,6 +14,7 @@ from boxd.transport.method import Kind, Method
 if TYPE_CHECKING:
     from boxd.transport.channel import Channel
     from boxd.transport.connector import RequestStream
+    from boxd.transport.protocol import ResponseReader
     from boxd.transport.runtime import Runtime, Signal
 
 Req = TypeVar("Req")
@@ -28,18 +29,18 @@ class Incoming(ABC, Generic[Req, Res]):
         self._channel = channel
         self.method = method
         self._plan = plan = channel.plan(method)
-        self.reader = plan.format.reader(channel.max_receive_bytes)
+        self.reader: ResponseReader = plan.format.reader(channel.max_receive_bytes)
         self.stream: RequestStream | None = None
         self._runtime: Runtime | None = None
         self._opening = False
         self._inbox = Inbox()
-        self.ended = False
+        self.ended: bool = False
         self._error: RpcError | None = None
         self._receiver: Signal | None = None
         self._whole = whole
         self._single = whole or method.kind in (Kind.UNARY, Kind.CLIENT_STREAM)
         #: True once the response has begun with more than a status.
-        self.committed = False
+        self.committed: bool = False
 
     @abstractmethod
     async def _open(self, message: bytes | None, end: bool) -> int:
@@ -86,6 +87,10 @@ class Incoming(ABC, Generic[Req, Res]):
         return out
 
     # -- inside
+
+    def _read_afresh(self) -> None:
+        """Another response is to come, in place of the one that was cut short."""
+        self.reader = self._plan.format.reader(self._channel.max_receive_bytes)
 
     async def _wait(self) -> None:
         """Wait for a message or the end; raises the call's error when it ended with one and nothing is left to take."""

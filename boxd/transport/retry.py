@@ -36,7 +36,7 @@ class RetryBudget:
     def __init__(self, policy: RetryPolicy) -> None:
         self._most = policy.max_tokens
         self._ratio = policy.token_ratio
-        self.tokens = policy.max_tokens
+        self.tokens: float = policy.max_tokens
 
     def succeeded(self) -> None:
         """An attempt succeeded."""
@@ -60,7 +60,7 @@ class Retries:
         self._counters = counters
         self._transparent = 0
         #: Attempts that failed and that the server may have seen.
-        self.attempts = 0
+        self.attempts: int = 0
 
     def delay(self, error: RpcError, committed: bool, reconnect: float, deadline: Deadline | None) -> float | None:
         """Seconds until the next attempt; None when there is none. `committed`: the response had begun. `reconnect` is
