@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -149,6 +151,13 @@ def loaded(code: str) -> set[str]:
         timeout=60,
     )
     return set(done.stdout.split())
+
+
+def test_the_guide_names_the_parts_of_the_transport() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    patterns = set(re.findall(r"`([a-z0-9_*]+\.py)`", text))
+    modules = [path.name for path in (ROOT / "boxd/transport").glob("[!_]*.py")]
+    assert [name for name in modules if not any(fnmatch(name, pattern) for pattern in patterns)] == []
 
 
 def test_an_import_loads_next_to_nothing() -> None:
