@@ -6,7 +6,6 @@ import contextlib
 import os
 import shutil
 import ssl
-import tempfile
 from dataclasses import dataclass, field
 
 from .exchange import PATH, Exchange, RateLimit
@@ -14,9 +13,10 @@ from .faults import Faults
 from .machines import Boxes
 from .options import Options
 from .plane import DataPlane
-from .sandbox import open_sandbox
+from .sandbox import Sandbox, open_sandbox
 from .server import make_server
 from .service import Service
+from .state import open_state
 from .store import Store
 from .timers import Timers
 from .tokens import Tokens
@@ -79,13 +79,7 @@ class Emulator:
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> Local:
         options = self.options
-        state, temporary = _state_directory(options.state)
-        if temporary:
-            stack.callback(shutil.rmtree, state, True)
-        sandbox = await open_sandbox(
-            state, remove_at_end=temporary, kind=options.sandbox, sudo=options.sudo, network=options.network
-        )
-        stack.push_async_callback(sandbox.close)
+        state, sandbox = await _open_sandbox(options, stack)
         store = Store(os.path.join(state, "state.sqlite3"))
         stack.callback(store.close)
         tokens = Tokens(options.api_key, options.user_id, store=store)
@@ -129,6 +123,20 @@ class Emulator:
         )
 
 
+async def _open_sandbox(options: Options, stack: contextlib.AsyncExitStack) -> tuple[str, Sandbox]:
+    """The state directory, and the sandbox over it."""
+    state, lock = await open_state(options.state)
+    temporary = options.state is None
+    stack.callback(os.close, lock)
+    if temporary:
+        stack.callback(shutil.rmtree, state, True)
+    sandbox = await open_sandbox(
+        state, remove_at_end=temporary, kind=options.sandbox, sudo=options.sudo, network=options.network, lock=lock
+    )
+    stack.push_async_callback(sandbox.close)
+    return state, sandbox
+
+
 def _tls(options: Options) -> ssl.SSLContext:
     """TLS 1.2 or newer with HTTP/2 (RFC 9113, section 9.2). Raises `OSError` for files that cannot be used."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -136,12 +144,3 @@ def _tls(options: Options) -> ssl.SSLContext:
     context.load_cert_chain(options.tls_cert, options.tls_key or None)
     context.set_alpn_protocols(["h2"])
     return context
-
-
-def _state_directory(wanted: str | None) -> tuple[str, bool]:
-    """The directory for the disks, and whether it is a temporary one."""
-    if wanted is None:
-        return tempfile.mkdtemp(prefix="boxd-emulator-"), True
-    path = os.path.abspath(wanted)
-    os.makedirs(path, mode=0o700, exist_ok=True)
-    return path, False

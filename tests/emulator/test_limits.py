@@ -42,8 +42,8 @@ def groups_of(sandbox: Sandbox) -> bool:
 def groups_made(sandbox: Sandbox) -> list[Path]:
     """The control groups of a sandbox and of its boxes."""
     assert isinstance(sandbox, NamespaceSandbox)
-    name = f"boxd-{sandbox._process.pid}"
-    return [path for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir() and name in path.parts]
+    name = f"/boxd-{sandbox._process.pid}-"
+    return [path for path in Path("/sys/fs/cgroup").rglob("*") if path.is_dir() and name in str(path)]
 
 
 @asynchronous

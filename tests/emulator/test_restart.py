@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import boxd
+import boxd.emulator
 from boxd.emulator.store import Store, StoreError
 
 PROGRAM = """
@@ -70,6 +72,34 @@ def test_boxes_files_and_snapshots_are_still_there(tmp_path: Path, kill: bool) -
         assert again.read_file("file") == b"content"
         for one in (again, copy, off):
             one.destroy() if one is not off else c.box.get("off").destroy()
+
+
+def test_a_state_directory_is_one_emulators_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boxd.emulator.state._WAIT_SECONDS", 0.2)
+    with (
+        boxd.emulator.running(state=str(tmp_path), sandbox="plain"),
+        pytest.raises(OSError, match="another emulator uses"),
+        boxd.emulator.running(state=str(tmp_path)),
+    ):
+        pass
+    with boxd.emulator.running(state=str(tmp_path), sandbox="plain") as local:
+        assert local.sandbox == "plain"
+
+
+def test_temporary_files_without_a_lock_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    others = tmp_path / "boxd-emulator-notes"
+    others.mkdir()
+    (others / "text").write_text("mine")
+    (tmp_path / "boxd-emulator-file").write_text("mine")
+    (tmp_path / "boxd-emulator-link").symlink_to(others)
+    left = tmp_path / "boxd-emulator-left"
+    (left / "disks").mkdir(parents=True)
+    (left / "lock").touch()
+    with boxd.emulator.running(sandbox="plain"):
+        assert not left.exists()
+    assert sorted(os.listdir(tmp_path)) == ["boxd-emulator-file", "boxd-emulator-link", "boxd-emulator-notes"]
+    assert (others / "text").read_text() == "mine"
 
 
 def test_a_file_that_is_no_store(tmp_path: Path) -> None:

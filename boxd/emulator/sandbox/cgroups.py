@@ -6,7 +6,9 @@ controller. Where neither can be written there are no groups, and resource limit
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from dataclasses import dataclass
 
 _FILES = {
@@ -14,6 +16,10 @@ _FILES = {
     "v1": {"memory": "memory.limit_in_bytes", "pids": "pids.max"},
 }
 _PROBE_BYTES = 64 * 1024 * 1024
+_YOUNG_SECONDS = 60.0
+
+PREFIX = "boxd-"
+"""How the names of emulators' groups begin."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,23 @@ class Groups:
     def __init__(self, trees: list[Tree], name: str) -> None:
         self._trees = trees
         self._name = name
+        self._held: list[int] = []
+
+    def hold(self) -> None:
+        """Lock the emulator's own groups while this process lives, against `sweep`. Raises `OSError`."""
+        for tree in self._trees:
+            fd = os.open(os.path.join(tree.path, self._name), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._held.append(fd)
+            fcntl.flock(fd, fcntl.LOCK_SH)
+
+    def sweep(self) -> None:
+        """Remove the groups of emulators that have ended without doing so: nobody holds them. Those that have just
+        been made may be about to be held."""
+        for tree in self._trees:
+            for entry in os.scandir(tree.path):
+                old = entry.name.startswith(PREFIX) and entry.stat().st_mtime < time.time() - _YOUNG_SECONDS
+                if old and entry.is_dir() and not _is_held(entry.path):
+                    _remove_all(entry.path)
 
     def make(self, box: str, memory_bytes: int, processes: int) -> None:
         """Make a box's group. Raises `OSError`."""
@@ -52,10 +75,25 @@ class Groups:
             if box:
                 _remove(os.path.join(own, box))
             elif os.path.isdir(own):
-                for entry in os.scandir(own):
-                    if entry.is_dir():
-                        _remove(entry.path)
-                _remove(own)
+                _remove_all(own)
+
+
+def _is_held(path: str) -> bool:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _remove_all(own: str) -> None:
+    for entry in os.scandir(own):
+        if entry.is_dir():
+            _remove(entry.path)
+    _remove(own)
 
 
 def _remove(path: str) -> None:
@@ -78,10 +116,12 @@ def find(name: str) -> Groups | None:
         try:
             if {controller for tree in version for controller in tree.files} != {"memory", "pids"}:
                 continue
+            groups.sweep()
             for tree in version:
                 os.mkdir(os.path.join(tree.path, name))
                 if "memory.max" in tree.files.values():
                     _write(os.path.join(tree.path, name, "cgroup.subtree_control"), "+memory +pids")
+            groups.hold()
             groups.make("probe", _PROBE_BYTES, 16)
             groups.remove("probe")
         except OSError:

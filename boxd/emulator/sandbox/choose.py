@@ -13,13 +13,20 @@ from .plain import PlainSandbox
 
 
 async def open_sandbox(
-    state: str, *, remove_at_end: bool, kind: str = "auto", sudo: bool = True, network: str = "auto"
+    state: str,
+    *,
+    remove_at_end: bool,
+    kind: str = "auto",
+    sudo: bool = True,
+    network: str = "auto",
+    lock: int | None = None,
 ) -> base.Sandbox:
     """A working sandbox over the directory `state`.
 
     `kind` is "auto", "namespaces" (an error when the kernel refuses them) or "plain". With `sudo`, a box's
     user can become its root. `network` is "auto", "isolated" (a network for each box, or an error) or "host" (the
-    host's for all). `remove_at_end` removes `state` with everything in it at the end. Raises
+    host's for all). `remove_at_end` removes `state` with everything in it at the end. Helper processes keep the
+    descriptor `lock` open until nothing is left of their boxes. Raises
     `SandboxError` with the reason when the wanted kind does not work here.
     """
     refusals: list[str] = []
@@ -27,7 +34,7 @@ async def open_sandbox(
     if kind != "plain":
         for privileged, whole, in_memory in _candidates():
             try:
-                return await _try_namespaces(state, privileged, whole, in_memory, sudo, remove_at_end, network)
+                return await _try_namespaces(state, privileged, whole, in_memory, sudo, remove_at_end, network, lock)
             except (base.SandboxError, OSError) as error:
                 rights = "root" if privileged else "user namespace"
                 refusals.append(f"{rights}: {error}")
@@ -49,7 +56,14 @@ def _candidates() -> list[tuple[bool, bool, bool]]:
 
 
 async def _try_namespaces(
-    state: str, privileged: bool, whole: bool, in_memory: bool, sudo: bool, remove_at_end: bool, network: str
+    state: str,
+    privileged: bool,
+    whole: bool,
+    in_memory: bool,
+    sudo: bool,
+    remove_at_end: bool,
+    network: str,
+    lock: int | None,
 ) -> base.Sandbox:
     sandbox = await NamespaceSandbox.start(
         state,
@@ -59,6 +73,7 @@ async def _try_namespaces(
         sudo=sudo,
         remove_at_end=remove_at_end,
         network=network,
+        lock=lock,
     )
     try:
         await _probe(sandbox)

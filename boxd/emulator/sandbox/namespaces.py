@@ -68,11 +68,12 @@ class NamespaceSandbox(base.Sandbox):
         sudo: bool,
         remove_at_end: bool,
         network: str = "auto",
+        lock: int | None = None,
     ) -> NamespaceSandbox:
         """Start the supervisor over the directory `state`.
 
         `privileged`: with the rights of root instead of a user namespace. `whole`: one overlay over `/`.
-        `in_memory`: disks in a tmpfs. `network`: as in `open_sandbox`. `remove_at_end`: the supervisor removes
+        `in_memory`: disks in a tmpfs. `network`, `lock`: as in `open_sandbox`. `remove_at_end`: the supervisor removes
         `state` when it ends. Raises `SandboxError` when the kernel refuses.
         """
         disks = os.path.join(state, "disks")
@@ -84,7 +85,7 @@ class NamespaceSandbox(base.Sandbox):
                 *_command(theirs.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(),) if lock is None else (theirs.fileno(), lock),
                 start_new_session=True,
                 cwd="/",
                 env={},

@@ -26,7 +26,7 @@ def main(fd: int) -> int:
     received = wire.receive(sock)
     if received is None:
         return 0
-    config = {**received[0], "name": f"boxd-{os.getpid()}"}
+    config = {**received[0], "name": f"{cgroups.PREFIX}{os.getpid()}-{os.urandom(4).hex()}"}
     try:
         _leave_host(config["privileged"])
     except OSError as error:
