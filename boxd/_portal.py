@@ -32,7 +32,11 @@ class Portal:
         self._loop = asyncio.new_event_loop()
         self._ended = False
         self._thread = threading.Thread(target=self._main, name="boxd", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:  # The system has no more threads.
+            self._loop.close()
+            raise
 
     def run(self, coroutine: Coroutine[Any, Any, T], desk: Desk | None = None) -> T:
         """Run a coroutine to its end and return its result, or raise its exception. An exception in the waiting
@@ -209,7 +213,11 @@ def run(coroutine: Coroutine[Any, Any, T], desk: Desk | None = None) -> T:
     """Run a coroutine on the process's background loop and wait for it."""
     portal = _portal
     if portal is None:
-        portal = _start()
+        try:
+            portal = _start()
+        except BaseException:
+            coroutine.close()
+            raise
     return portal.run(coroutine, desk)
 
 
