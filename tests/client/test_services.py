@@ -53,12 +53,8 @@ async def test_a_call(case: Case) -> None:
 
 async def test_reprs() -> None:
     c, box = client(FakeChannel()), machine(FakeChannel(calls=[FakeCall()]))
-    services = [
-        value
-        for name in dir(aio.Compute)
-        if isinstance(getattr(aio.Compute, name), property)
-        for value in [getattr(c, name)]
-    ]
+    names = [name for name, member in vars(aio.Compute).items() if isinstance(member, property)]
+    services = [getattr(c, name) for name in names]
     assert [repr(one) for one in services] == [f"<{type(one).__name__} at http://localhost:1>" for one in services]
     for part in (box.files, box.ports, box.checkpoints, box.backups, box.stream_logs()):
         assert repr(part) == f"<{type(part).__name__} of 'vm-1'>"
