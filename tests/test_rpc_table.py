@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,6 +127,29 @@ def test_every_class_that_makes_calls_is_in_the_table() -> None:
 @pytest.mark.parametrize("rpc", sorted(RPCS))
 def test_an_rpc_has_a_call_or_a_reason(rpc: str) -> None:
     assert (rpc in CALLERS) != (rpc in reference.WITHOUT_CALL)
+
+
+OUTCOMES: dict[str, list[str]] = json.loads((ROOT / "tests/acceptance/calls.json").read_text())
+EVERY = {"emulator", "emulator error", "grpcio", "grpcio error"}
+UNSEEN = {  # The emulator has no schedules: their words are the service's own.
+    call: {"emulator"} for call in ("box.backups.schedule", "box.backups.set_schedule", "box.backups.clear_schedule")
+}
+"""What no test can see."""
+
+
+@pytest.mark.parametrize("call", sorted({row.path for row in CALLS}))
+def test_a_call_is_seen_to_succeed_and_to_fail_with_both_servers(call: str) -> None:
+    assert set(OUTCOMES.get(call, ())) == EVERY - UNSEEN.get(call, set())
+
+
+@pytest.mark.parametrize("rpc", sorted(rpc for rpc, which in reference.generations(ROOT).items() if which != "2"))
+def test_no_row_is_empty_for_the_older_generation(rpc: str) -> None:
+    assert rpc in reference.handlers(ROOT)
+    assert rpc in reference.tests(ROOT) or rpc in reference.WITHOUT_CALL
+
+
+def test_every_rpc_that_has_a_call_is_made_by_a_test() -> None:
+    assert CALLERS.keys() <= reference.tests(ROOT).keys()
 
 
 def test_nothing_but_the_old_context_is_missing_of_generation_1() -> None:

@@ -12,6 +12,8 @@ from .options import Options
 from .store import Record, Store, Table
 
 ENV, SECRET = "env", "secret"
+INVITE_SECONDS = 7 * 24 * 3600
+"""How long an invitation is good."""
 DEFAULT_NETWORK = "net-local"
 """The id of the network that every account has."""
 
@@ -60,6 +62,11 @@ class Invite(Record):
     email: str = ""
     role: str = "member"
     created_at: int = 0
+
+    @property
+    def expires_at(self) -> int:
+        """When it is good no more."""
+        return self.created_at + INVITE_SECONDS
 
 
 @dataclass
@@ -122,6 +129,25 @@ class Account:
                 self.variables.put(one)
         return old
 
+    def open_invites(self, org_id: str, now: float) -> list[Invite]:
+        """The invitations to an organization. Those that have expired are forgotten."""
+        for one in list(self.invites):
+            if one.expires_at <= now:
+                self.invites.remove(one.id)
+        return [one for one in self.invites if one.org_id == org_id]
+
+    def accept_invite(self, token: str, now: float) -> str | None:
+        """Make the person whom an invitation is for a member, by the address as user id. Returns it, or None where
+        there is no such invitation."""
+        invite = self.invites.get(token)
+        if invite is None or invite.expires_at <= now:
+            return None
+        org = self.org(invite.org_id)
+        org.members[invite.email] = invite.role
+        self.orgs.put(org)
+        self.invites.remove(token)
+        return invite.email
+
     async def forget_box(self, box: Box) -> None:
         """Let the domains of a box that is gone lead nowhere."""
         for domain in self.domains:
@@ -129,7 +155,8 @@ class Account:
                 self.domains.remove(domain.id)
 
     def environment(self, box: Box) -> dict[str, str]:
-        """What the commands of a box get. A narrow scope wins over `all`."""
+        """What the commands of a box get beside its own environment, which wins. A narrow scope wins over `all`."""
         scope = "shared" if box.spec.shared else "private"
         found = [one for one in self.variables if one.org == box.spec.org and one.scope in ("all", scope)]
-        return {one.name: one.value for one in sorted(found, key=lambda one: one.scope != "all")}
+        found.sort(key=lambda one: one.scope != "all")
+        return {one.name: one.value for one in found if one.name not in box.spec.env}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from .sandbox import Machine, Process, Spawn
@@ -78,7 +78,7 @@ class Console:
         finally:
             self._waiting.discard(waiter)
 
-    async def boot(self, machine: Machine, name: str, command: Sequence[str]) -> None:
+    async def boot(self, machine: Machine, name: str, command: Sequence[str], env: Mapping[str, str]) -> None:
         """Note a boot, record /dev/console, and start the box's own command on the console."""
         device = await machine.open_console()
         if device is not None:
@@ -87,7 +87,7 @@ class Console:
         if not command:
             return
         try:
-            process = await machine.spawn(Spawn(command, tty=(80, 24)))
+            process = await machine.spawn(Spawn(command, env, tty=(80, 24)))
         except OSError as error:
             self.note(f"the start command does not run: {error.strerror}")
             return

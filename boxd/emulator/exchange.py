@@ -1,4 +1,5 @@
-"""`POST /api/v1/auth/token`: an API key for a token, over a small HTTP/1.1 server (RFC 9112)."""
+"""`POST /api/v1/auth/token`: an API key for a token, over a small HTTP/1.1 server (RFC 9112). And the links of
+invitations, which somebody opens in a browser."""
 
 from __future__ import annotations
 
@@ -15,6 +16,7 @@ from .listener import Listener
 from .tokens import Tokens
 
 PATH = "/api/v1/auth/token"
+INVITES = "/invites/"
 
 _LARGEST_BODY = 16 * 1024
 _IDLE_SECONDS = 30.0
@@ -58,8 +60,11 @@ def _refuse(status: int, text: str, *headers: tuple[str, str]) -> Answer:
 class Exchange:
     """The server of the token exchange."""
 
-    def __init__(self, tokens: Tokens, seconds: int, limit: RateLimit) -> None:
+    def __init__(
+        self, tokens: Tokens, seconds: int, limit: RateLimit, accept_invite: Callable[[str], str | None]
+    ) -> None:
         self._tokens = tokens
+        self._accept_invite = accept_invite
         self._seconds = seconds
         self._limit = limit
         self._listener = Listener(self._serve, (h11.RemoteProtocolError,))
@@ -106,7 +111,13 @@ class Exchange:
                 return None, b""
 
     def _answer(self, request: h11.Request, body: bytes, source: str) -> Answer:
-        if request.target.partition(b"?")[0] != PATH.encode():
+        path = request.target.partition(b"?")[0]
+        if path.startswith(INVITES.encode()):
+            member = self._accept_invite(path[len(INVITES) :].decode("latin-1"))
+            if member is None:
+                raise _refuse(404, "there is no such invitation, or no longer")
+            return Answer(200, {"accepted": member})
+        if path != PATH.encode():
             raise _refuse(404, f"there is nothing here; tokens are at {PATH}")
         if request.method != b"POST":
             raise _refuse(405, "use POST", ("allow", "POST"))

@@ -57,6 +57,8 @@ class Boxes:
         """Awaited for each machine that has booted, before its start command runs."""
         self.destroyed: list[Callable[[Box], Awaitable[None]]] = []
         """Awaited for each box whose machine has ended for good, before its files are removed."""
+        self.variables: Callable[[Box], dict[str, str]] = lambda box: {}
+        """What else the start command of a box gets in its environment."""
         self._options = options
         self._records = Table(Store() if store is None else store, "box", BoxRecord)
         boxes = [recall(record) for record in self._records]
@@ -89,8 +91,6 @@ class Boxes:
         finally:
             if box.id in self._by_id:
                 self.save(box)
-
-    # Finding.
 
     def find(self, key: str, *, names: bool = True) -> Box:
         """The box with this id or (with `names`) name; tombstones by id too. NOT_FOUND."""
@@ -217,7 +217,7 @@ class Boxes:
         box.machine = await self.sandbox.boot(box.id, box.name, box.spec.env, limits_of(box.spec, self._options))
         for tell in self.booted:
             await tell(box, box.machine)
-        await box.console.boot(box.machine, box.name, box.spec.command)
+        await box.console.boot(box.machine, box.name, box.spec.command, self.variables(box))
         box.boot_time_ms = max(1, round((time.monotonic() - started) * 1000))
         box.status = RUNNING
         box.last_used = self.clock()

@@ -66,6 +66,8 @@ class Options:
     """What goes wrong from the start, as `boxd.emulator.faults.parse` reads it, such as `Exec:unavailable:times=2`."""
     generation: int = 2
     """2: the newer API; 1: its additions answer UNIMPLEMENTED, as an old server does."""
+    older_rpcs: bool = True
+    """Whether the RPCs are there that the newer API has dropped: templates, and the older ones of domains."""
     get_by_name: bool = True
     """GetVm takes a name too; False: ids only, as an old server does."""
     sdk_latest: str = ""

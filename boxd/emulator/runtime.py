@@ -8,7 +8,7 @@ import shutil
 import ssl
 from dataclasses import dataclass, field
 
-from .exchange import PATH, Exchange, RateLimit
+from .exchange import INVITES, PATH, Exchange, RateLimit
 from .faults import Faults
 from .machines import Boxes
 from .options import Options
@@ -78,7 +78,7 @@ class Emulator:
         await self._stack.aclose()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> Local:
-        options = self.options
+        options, host = self.options, _host(self.options)
         state, sandbox = await _open_sandbox(options, stack)
         store = Store(os.path.join(state, "state.sqlite3"))
         stack.callback(store.close)
@@ -96,13 +96,13 @@ class Emulator:
         await boxes.power_on()
         timers.start()
         limit = RateLimit(options.exchange_requests, options.exchange_window)
-        exchange = Exchange(tokens, options.token_seconds, limit)
+        exchange = Exchange(tokens, options.token_seconds, limit, service.accept_invite)
         stack.push_async_callback(exchange.close)
         exchange_port = await exchange.start(options.host, options.exchange_port)
+        service.accept_at = f"http://{host}:{exchange_port}{INVITES}"
         server = make_server(service, tokens, options)
         stack.push_async_callback(server.shut_down)
         await server.start(options.host, options.port)
-        host = f"[{options.host}]" if ":" in options.host else options.host
         tls_url = ""
         if options.tls_cert:
             secure = make_server(service, tokens, options)
@@ -135,6 +135,11 @@ async def _open_sandbox(options: Options, stack: contextlib.AsyncExitStack) -> t
     )
     stack.push_async_callback(sandbox.close)
     return state, sandbox
+
+
+def _host(options: Options) -> str:
+    """The host in URLs."""
+    return f"[{options.host}]" if ":" in options.host else options.host
 
 
 def _tls(options: Options) -> ssl.SSLContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .generations import NEWER, OLDER
 from .services.base import Context
 from .services.billing import Billing
 from .services.credentials import Credentials
@@ -18,52 +19,6 @@ from .services.templates import Templates
 from .services.variables import Variables
 
 __all__ = ["Context", "Service", "snake_case"]
-
-NEWER = frozenset(
-    (
-        "CreateOrg",
-        "RenameOrg",
-        "GetOrgMembers",
-        "InviteOrgMember",
-        "RevokeOrgInvite",
-        "SetOrgMemberRole",
-        "RemoveOrgMember",
-        "AddCustomDomain",
-        "RemoveCustomDomain",
-        "ListCustomDomains",
-        "SetVmNetworks",
-        "SetVmEgressAllow",
-        "GetVmUsage",
-        "GetOrgUsage",
-        "ListBillingActivity",
-        "CreateCheckpoint",
-        "CreateSnapshot",
-        "CreateVmFromSnapshot",
-        "DeleteBackup",
-        "DeleteCheckpoint",
-        "DeleteSnapshot",
-        "DownloadFileStream",
-        "ListDir",
-        "Mkdir",
-        "RenamePath",
-        "CopyPath",
-        "DeletePath",
-        "GetSnapshot",
-        "HibernateVm",
-        "ListBackups",
-        "ListCheckpoints",
-        "ListSnapshots",
-        "ResizeVm",
-        "RestoreBackup",
-        "RestoreCheckpoint",
-        "SetDeleteAfter",
-        "SuggestVmName",
-        "TriggerBackup",
-        "UpdateVmLabels",
-        "WakeVm",
-    )
-)
-"""RPCs that only a server of generation 2 has."""
 
 
 class Service(
@@ -85,7 +40,7 @@ class Service(
 
     def implements(self, rpc: str) -> bool:
         """Whether this server has the RPC; the others answer UNIMPLEMENTED."""
-        if rpc in NEWER and self._options.generation < 2:
+        if (rpc in NEWER and self._options.generation < 2) or (rpc in OLDER and not self._options.older_rpcs):
             return False
         return hasattr(self, snake_case(rpc))
 

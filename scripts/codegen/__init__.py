@@ -6,7 +6,7 @@ A generator is a function from the repository's root to the text of each file it
 
 from __future__ import annotations
 
-from codegen import blocking, messages, methods, reference
+from codegen import blocking, generations, messages, methods, reference
 from codegen.output import Generator, stale_files, write_files
 
 __all__ = ["GENERATORS", "Generator", "stale_files", "write_files"]
@@ -15,6 +15,7 @@ GENERATORS = (
     Generator(messages.generate, folder=messages.FOLDER, written_by_hand=messages.WRITTEN_BY_HAND),
     Generator(methods.generate),
     Generator(blocking.generate, folder=blocking.FOLDER),
+    Generator(generations.generate),
     Generator(reference.generate),
 )
 """In the order in which they run: a later one may import what an earlier one writes."""

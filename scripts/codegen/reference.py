@@ -17,7 +17,7 @@ from codegen.schema import load
 FILE = "docs/api.md"
 EMULATOR = "boxd/emulator"
 TESTS = "tests/acceptance/rpcs.json"
-"""For each RPC the modules of acceptance tests that make it; `tests/acceptance/conftest.py` writes it."""
+"""For each RPC the modules of acceptance tests that make it; `tests/acceptance/record.py` writes it."""
 SERVICE = "proto/boxd/api/v1/service.proto"
 #: How an object of each class that makes calls is written in an example, and what it is.
 OBJECTS = {
@@ -207,7 +207,7 @@ _RPCS = """
 
 The service exists in two generations. A server that does not know a call's RPC answers UNIMPLEMENTED, which is an
 `UnsupportedError` that names it. The tests are those of `tests/acceptance`, which run on asyncio, on trio and blocking,
-against the emulator and against grpcio.
+against the emulator and against grpcio: they see each of the calls above succeed and fail with both servers.
 
 | RPC | generation | call | emulator | tests |
 |---|---|---|---|---|

@@ -7,10 +7,7 @@ server, which leave it as it was.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,7 +15,7 @@ import pytest
 
 import boxd
 import boxd.aio
-from boxd.resources._base import Session
+from tests.acceptance.record import Record
 from tests.fixtures.bridge import Bridge
 from tests.fixtures.servers import Server
 
@@ -28,33 +25,18 @@ Connect = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")
-def _rpcs() -> Iterator[dict[str, set[str]]]:
-    """The RPCs that the tests make, and the modules that do. A run with the variable `BOXD_RECORD_RPCS` writes them to
-    the file that it names, for `docs/api.md`."""
-    made: dict[str, set[str]] = {}
-    yield made
-    if path := os.environ.get("BOXD_RECORD_RPCS"):
-        table = {rpc: sorted(modules) for rpc, modules in sorted(made.items())}
-        Path(path).write_text(json.dumps(table, indent=1) + "\n")
+def _seen(pytestconfig: pytest.Config) -> Iterator[Record]:
+    record = Record()
+    with pytest.MonkeyPatch.context() as patch:
+        record.watch(patch)
+        yield record
+    option = pytestconfig.option
+    record.end(whole=not (option.keyword or option.markexpr or pytestconfig.args != ["tests"]))
 
 
 @pytest.fixture(autouse=True)
-def _record(_rpcs: dict[str, set[str]], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Note the unary calls that succeed in this test, and the streaming ones that it begins."""
-    module = request.path.stem
-    unary, stream = Session.unary, Session.stream
-
-    async def noted(session: Session, method: Any, message: Any, **options: Any) -> Any:
-        answer = await unary(session, method, message, **options)
-        _rpcs.setdefault(method.name, set()).add(module)
-        return answer
-
-    def begun(session: Session, method: Any, **options: Any) -> Any:
-        _rpcs.setdefault(method.name, set()).add(module)
-        return stream(session, method, **options)
-
-    monkeypatch.setattr(Session, "unary", noted)
-    monkeypatch.setattr(Session, "stream", begun)
+def _record(_seen: Record, request: pytest.FixtureRequest) -> None:
+    _seen.begin(request)
 
 
 SERVICES = ("test_account", "test_disks", "test_networking", "test_services_errors", "test_templates")

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 
 import boxd
-from tests.acceptance.needs import needs
 from tests.acceptance.shell import until
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(os.environ.get("BOXD_TEST_SANDBOX") == "plain", reason="plain boxes have no mounts"),
-    needs("CreateDisk", "ListDisks", "AttachDisk", "DetachDisk", "DestroyDisk"),
 ]
 
 
@@ -63,6 +61,14 @@ async def test_a_disk_keeps_its_files_from_machine_to_machine(client: Any, new_b
     assert await disk.destroy() is None
     assert disk.status == "destroyed"
     assert [one for one in await client.disk.list() if one.id == disk.id and one.status != "destroyed"] == []
+
+
+async def test_what_is_no_disk(client: Any) -> None:
+    disk = await made(client)
+    for name in ("No Name", "a" * 64, disk.name):
+        with pytest.raises(boxd.InvalidArgumentError):
+            await client.disk.create(name, "64M")
+    await disk.destroy()
 
 
 async def test_what_cannot_be_attached(client: Any, box: Any) -> None:

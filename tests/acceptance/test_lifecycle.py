@@ -72,7 +72,24 @@ async def test_destroy(client: Any, new_box: Any) -> None:
     assert await new_box.destroy() is None
     assert new_box.status == "destroyed"
     assert await status(client, new_box) == "destroyed"
-    for call in (new_box.destroy, new_box.start, lambda: new_box.exec("true"), lambda: new_box.read_file("x")):
+    for call in (
+        new_box.destroy,
+        new_box.start,
+        new_box.stop,
+        new_box.reboot,
+        new_box.suspend,
+        new_box.resume,
+        new_box.hibernate,
+        new_box.wake,
+        new_box.unshare,
+        new_box.proxies,
+        new_box.ports.list,
+        new_box.backups.create,
+        new_box.usage,
+        lambda: new_box.exec("true"),
+        lambda: new_box.read_file("x"),
+        lambda: new_box.files.list("."),
+    ):
         with pytest.raises(boxd.NotFoundError, match="destroyed"):
             await call()
     with pytest.raises(boxd.NotFoundError):

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import boxd
-from boxd import Domain
 from tests.acceptance.conftest import Connect
-from tests.acceptance.needs import needs
 from tests.conftest import StartServer
 from tests.fixtures.servers import Server
 
 pytestmark = pytest.mark.anyio
 
-OLDER = ("BindDomain", "UnbindDomain", "ListDomains")
-NEWER = ("AddCustomDomain", "RemoveCustomDomain", "ListCustomDomains")
 
-
-@needs(*OLDER)
 async def test_domains(client: Any, box: Any, new_box: Any) -> None:
     names = [f"{secrets.token_hex(4)}.example.org" for _ in range(2)]
     assert await client.domain.bind(names[0], box) is None
@@ -36,7 +29,6 @@ async def test_domains(client: Any, box: Any, new_box: Any) -> None:
     assert not {one.domain for one in await client.domain.list()} & {*names}
 
 
-@needs(*OLDER)
 async def test_a_domain_that_cannot_be(client: Any, box: Any) -> None:
     with pytest.raises(boxd.NotFoundError):
         await client.domain.unbind("nobody.example.org")
@@ -46,7 +38,6 @@ async def test_a_domain_that_cannot_be(client: Any, box: Any) -> None:
         await client.domain.bind("no domain", box)
 
 
-@needs("CreateNetwork", "ListNetworks")
 async def test_networks(client: Any) -> None:
     made = await client.network.create(f"net-{secrets.token_hex(4)}")
     assert made == boxd.Network(made.id)
@@ -58,7 +49,6 @@ async def test_networks(client: Any) -> None:
     assert (await client.whoami()).default_network_id
 
 
-@needs("SetVmNetworks", "CreateNetwork")
 async def test_the_networks_of_a_machine(client: Any, new_box: Any) -> None:
     network = await client.network.create()
     assert await new_box.set_networks([network.id]) == [network.id]
@@ -66,7 +56,6 @@ async def test_the_networks_of_a_machine(client: Any, new_box: Any) -> None:
         await new_box.set_networks(["net-nowhere"])
 
 
-@needs("SetVmEgressAllow")
 async def test_what_a_machine_may_reach(new_box: Any) -> None:
     assert await new_box.set_egress_allow(["example.org"]) == ["example.org"]
     assert await new_box.set_egress_allow([]) == []
@@ -98,7 +87,6 @@ async def test_proxies_that_cannot_be(new_box: Any) -> None:
         await new_box.set_proxy_port(3000, "default")
 
 
-@needs("ExposePort", "UnexposePort", "ListExposedPorts")
 async def test_ports(client: Any, new_box: Any) -> None:
     made = await new_box.ports.expose(5432)
     assert (made.vm_name, made.port, made.protocol) == (new_box.name, 5432, "tcp")
@@ -111,7 +99,6 @@ async def test_ports(client: Any, new_box: Any) -> None:
         await new_box.ports.unexpose(5432)
 
 
-@needs("ExposePort")
 async def test_more_ports_than_a_machine_may_have(new_box: Any) -> None:
     for port in (1001, 1002, 1003):
         await new_box.ports.expose(port)
@@ -122,18 +109,24 @@ async def test_more_ports_than_a_machine_may_have(new_box: Any) -> None:
 # A server of one generation has one of the two ways to bind domains.
 
 
-@pytest.fixture(scope="module")
-def older(start_server: StartServer) -> Iterator[Server]:
-    """A server of generation 1."""
-    with start_server("emulator", generation=1) as server:
-        yield server
+@pytest.mark.parametrize("missing", [{"generation": 1}, {"older_rpcs": False}], ids=["older", "newer"])
+async def test_domains_of_one_generation(
+    request: pytest.FixtureRequest, start_server: StartServer, server: Server, compute: Connect, missing: dict[str, Any]
+) -> None:
+    with start_server(server.kind, **missing) as one:
+        async with compute(**one.settings) as c:
+            box = await c.box.create()
+            await c.domain.bind("www.example.org", box)
+            assert [(one.domain, one.vm_id) for one in await c.domain.list()] == [("www.example.org", box.id)]
+            await c.domain.unbind("www.example.org")
+            assert await c.domain.list() == []
+            with pytest.raises(boxd.NotFoundError):
+                await c.domain.unbind("www.example.org")
+            await box.destroy()
 
 
-@needs(*OLDER)
-async def test_domains_of_an_older_server(older: Server, compute: Connect) -> None:
-    async with compute(**older.settings) as c:
-        box = await c.box.create()
-        await c.domain.bind("www.example.org", box)
-        assert await c.domain.list() == [Domain("www.example.org", box.id)]
-        await c.domain.unbind("www.example.org")
-        await box.destroy()
+async def test_templates_of_a_newer_server(start_server: StartServer, server: Server, compute: Connect) -> None:
+    with start_server(server.kind, older_rpcs=False) as newer:
+        async with compute(**newer.settings) as c:
+            with pytest.raises(boxd.UnsupportedError, match="does not support ListTemplates"):
+                await c.template.list()

@@ -11,7 +11,6 @@ import pytest
 
 import boxd
 from tests.acceptance.conftest import Connect
-from tests.acceptance.needs import needs
 from tests.acceptance.shell import sh, until
 from tests.conftest import StartServer
 from tests.fixtures.servers import Server
@@ -28,7 +27,6 @@ async def becomes(client: Any, box: Any, status: str) -> None:
     await until(has)
 
 
-@needs("RenameVm")
 async def test_rename(client: Any, new_box: Any, box: Any) -> None:
     name = f"renamed-{secrets.token_hex(4)}"
     before = new_box.name
@@ -43,7 +41,6 @@ async def test_rename(client: Any, new_box: Any, box: Any) -> None:
     assert new_box.name == name
 
 
-@needs("HibernateVm", "WakeVm")
 async def test_hibernate_and_wake(client: Any, new_box: Any) -> None:
     async with await sh(new_box, 'while read line; do echo "<$line>"; done', stream=True) as process:
         assert await new_box.hibernate() is None
@@ -60,7 +57,6 @@ async def test_hibernate_and_wake(client: Any, new_box: Any) -> None:
     assert caught.value.grpc_code == 9
 
 
-@needs("ResizeVm")
 async def test_resize(client: Any, new_box: Any) -> None:
     result = await new_box.resize(vcpu=1, memory="4G")
     assert (result.vcpu, result.memory_bytes) == (new_box.vcpu, new_box.memory_bytes) == (1, 4 << 30)
@@ -74,7 +70,6 @@ async def test_resize(client: Any, new_box: Any) -> None:
         await new_box.resize(vcpu=1)
 
 
-@needs("UpdateVmLabels")
 async def test_labels(client: Any) -> None:
     job = secrets.token_hex(4)
     box = await client.box.create(labels={"job": job})
@@ -95,7 +90,6 @@ async def test_labels(client: Any) -> None:
         await box.update_labels({})
 
 
-@needs("SetAutoSuspendTimeout")
 async def test_auto_suspend(client: Any, new_box: Any) -> None:
     assert await new_box.set_auto_suspend(1) is None
     assert (await client.box.get(new_box.id)).auto_suspend_timeout_secs == 1
@@ -108,7 +102,6 @@ async def test_auto_suspend(client: Any, new_box: Any) -> None:
         await new_box.set_auto_suspend(1)
 
 
-@needs("SetAutoHibernateTimeout")
 async def test_auto_hibernate(client: Any, new_box: Any) -> None:
     assert await new_box.set_auto_hibernate(1) is None
     assert (await client.box.get(new_box.id)).auto_hibernate_timeout_secs == 1
@@ -118,7 +111,6 @@ async def test_auto_hibernate(client: Any, new_box: Any) -> None:
         await new_box.set_auto_hibernate(1)
 
 
-@needs("SetDeleteAfter")
 async def test_delete_after(client: Any, new_box: Any) -> None:
     at = await new_box.delete_after(3600)
     assert abs(at / 1000 - time.time() - 3600) < 60
@@ -132,7 +124,6 @@ async def test_delete_after(client: Any, new_box: Any) -> None:
     await becomes(client, new_box, "destroyed")
 
 
-@needs("SuggestVmName")
 async def test_a_name_that_is_free(client: Any) -> None:
     name = await client.box.suggest_name()
     with pytest.raises(boxd.NotFoundError):
@@ -141,7 +132,6 @@ async def test_a_name_that_is_free(client: Any) -> None:
     await box.destroy()
 
 
-@needs("CreateSnapshot", "ListSnapshots", "GetSnapshot", "DeleteSnapshot", "CreateVmFromSnapshot")
 async def test_snapshots(client: Any, new_box: Any) -> None:
     name = f"base-{secrets.token_hex(4)}"
     await new_box.write_file(b"one", "file")
@@ -169,7 +159,6 @@ async def test_snapshots(client: Any, new_box: Any) -> None:
         await client.snapshot.create("nowhere", name)
 
 
-@needs("CreateCheckpoint", "ListCheckpoints", "RestoreCheckpoint", "DeleteCheckpoint")
 async def test_checkpoints(client: Any, new_box: Any) -> None:
     await new_box.write_file(b"before", "file")
     made = await new_box.checkpoints.create("before")
@@ -191,6 +180,33 @@ async def test_checkpoints(client: Any, new_box: Any) -> None:
     for call in (new_box.checkpoints.restore, new_box.checkpoints.delete):
         with pytest.raises(boxd.NotFoundError, match="before"):
             await call("before")
+
+
+async def test_backups(new_box: Any) -> None:
+    await new_box.write_file(b"before", "file")
+    key = await new_box.backups.create()
+    (found,) = await new_box.backups.list()
+    assert (found.id, found.status) == (key, "ready")
+    assert abs(found.created_at - time.time()) < 60
+    await new_box.write_file(b"after", "file")
+    assert await new_box.backups.restore(found) is None
+    assert await new_box.read_file("file") == b"before"
+    assert await new_box.backups.delete(key) is None
+    assert await new_box.backups.list() == []
+    for call in (new_box.backups.restore, new_box.backups.delete):
+        with pytest.raises(boxd.NotFoundError):
+            await call(key)
+
+
+async def test_backup_schedules(new_box: Any) -> None:
+    """The words in which the service says them are not known, so that the emulator has none."""
+    for call in (
+        new_box.backups.schedule,
+        new_box.backups.clear_schedule,
+        lambda: new_box.backups.set_schedule("cron", "0 3 * * *"),
+    ):
+        with pytest.raises(boxd.UnsupportedError, match="BackupSchedule"):
+            await call()
 
 
 # An older server.

@@ -9,9 +9,8 @@ import pytest
 
 import boxd
 from boxd import BoxConfig
-from tests.acceptance.needs import needs
 
-pytestmark = [pytest.mark.anyio, needs("CreateTemplate", "ListTemplates", "DeleteTemplate", "CreateVmFromTemplate")]
+pytestmark = pytest.mark.anyio
 
 
 async def test_templates(client: Any) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 import boxd
 from boxd import BoxConfig, NetworkConfig, ProxyEntry, emulator
+from boxd.emulator.account import INVITE_SECONDS, Account, Invite
+from boxd.emulator.options import Options
+from boxd.emulator.store import Store
 
 
 @pytest.fixture
@@ -35,6 +39,68 @@ def test_an_organization_keeps_what_it_has_under_a_new_name(client: boxd.Compute
         client.box.list("before")
     with pytest.raises(boxd.InvalidArgumentError):
         client.org.rename(org.id, "local")
+
+
+def test_who_is_invited_becomes_a_member(client: boxd.Compute) -> None:
+    org = client.org.create("acme")
+    invite = client.org.invite(org.id, "new@example.org", "admin")
+    assert httpx.get(invite.accept_url).json() == {"accepted": "new@example.org"}
+    assert httpx.get(invite.accept_url).status_code == 404
+    assert client.org.invites(org.id) == []
+    assert {one.user_id: one.role for one in client.org.members(org.id)} == {
+        "local-user": "admin",
+        "new@example.org": "admin",
+    }
+    client.org.set_member_role(org.id, "local-user", "member")
+    for last in (
+        lambda: client.org.set_member_role(org.id, "new@example.org", "member"),
+        lambda: client.org.remove_member(org.id, "new@example.org"),
+    ):
+        with pytest.raises(boxd.BoxdError, match="last admin") as caught:
+            last()
+        assert caught.value.grpc_code == 9
+    client.org.set_member_role(org.id, "new@example.org", "admin")
+    client.org.remove_member(org.id, "local-user")
+    assert [one.user_id for one in client.org.members(org.id)] == ["new@example.org"]
+
+
+def test_an_invitation_that_has_expired_is_gone() -> None:
+    account = Account(Store(), Options())
+    account.invites.put(Invite("token", "org-local", "new@example.org", "member", 1000))
+    assert [one.id for one in account.open_invites("org-local", 1000 + INVITE_SECONDS - 1)] == ["token"]
+    assert account.accept_invite("token", 1000 + INVITE_SECONDS) is None
+    assert account.open_invites("org-local", 1000 + INVITE_SECONDS) == []
+    assert account.accept_invite("token", 1000) is None
+
+
+def test_a_secret_s_scope_does_not_push_out_another(client: boxd.Compute) -> None:
+    client.secret.set("S", "one", scope="all")
+    client.secret.set("S", "two", scope="shared")
+    with pytest.raises(boxd.InvalidArgumentError, match="another"):
+        client.secret.set_scope("S", "shared", old_scope="all")
+    client.secret.set_scope("S", "all", old_scope="all")
+    assert sorted(one.scope for one in client.secret.list()) == ["all", "shared"]
+
+
+def test_a_start_command_has_the_variables_too(client: boxd.Compute) -> None:
+    client.env.set("V", "value")
+    client.env.set("W", "of the account")
+    box = client.box.create(config=BoxConfig(cmd=["sh", "-c", "echo is $V $W"], env={"W": "of the box"}))
+    text = b""
+    with box.stream_logs(follow=True) as logs:
+        while b"ended with" not in text:
+            text += next(logs)
+    assert b"is value of the box\r\n" in text
+    assert box.exec("printenv", "W").stdout == "of the box\n"
+
+
+def test_backups_have_ids_of_their_own(client: boxd.Compute) -> None:
+    box = client.box.create()
+    first = box.backups.create()
+    box.backups.create()
+    box.backups.delete(first)
+    box.backups.create()
+    assert len({one.id for one in box.backups.list()}) == 2
 
 
 def test_a_token_that_would_live_for_ever(client: boxd.Compute) -> None:

@@ -70,7 +70,7 @@ def test_the_rate_limit_counts_per_source_over_a_window() -> None:
 
 
 async def exchange(limit: int = 30) -> tuple[Exchange, str]:
-    server = Exchange(Tokens("bxd_right", "me"), 3600, RateLimit(limit, 60))
+    server = Exchange(Tokens("bxd_right", "me"), 3600, RateLimit(limit, 60), {"good": "new@example.org"}.get)
     return server, f"http://127.0.0.1:{await server.start('127.0.0.1', 0)}"
 
 

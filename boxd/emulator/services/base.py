@@ -42,6 +42,7 @@ class Handlers:
         self.faults = plane.faults
         self._account = Account(store, options)
         self._images = Images(boxes, store)
+        boxes.variables = self._account.environment
         boxes.destroyed += [self._images.forget_box, self._account.forget_box]
         self._background: set[asyncio.Task[Any]] = set()
 

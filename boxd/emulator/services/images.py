@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 
 from boxd import messages as pb
@@ -97,8 +98,7 @@ class DiskImages(Machines):
 
     async def trigger_backup(self, request: pb.TriggerBackupRequest, context: Context) -> pb.TriggerBackupResponse:
         box = self._boxes.existing(request.vm)
-        number = sum(1 for _ in self._images.of(BACKUP, vm_id=box.id)) + 1
-        image = await self._whole(self._images.capture(BACKUP, box, f"{box.id}-{number}", vm_id=box.id))
+        image = await self._whole(self._images.capture(BACKUP, box, secrets.token_hex(8), vm_id=box.id))
         return pb.TriggerBackupResponse(backup_id=image.id)
 
     async def list_backups(self, request: pb.ListBackupsRequest, context: Context) -> pb.ListBackupsResponse:

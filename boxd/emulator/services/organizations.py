@@ -10,11 +10,16 @@ from ..account import Invite, Organization
 from ..errors import Code, EmulatorError
 from .base import Context, Handlers
 
-_INVITE_SECONDS = 7 * 24 * 3600
-
 
 class Organizations(Handlers):
     """The RPCs of organizations."""
+
+    accept_at = ""
+    """Where invitations are accepted: a URL, before their tokens."""
+
+    def accept_invite(self, token: str) -> str | None:
+        """Somebody follows the link of an invitation. Returns the new member's user id; None: the link is no good."""
+        return self._account.accept_invite(token, self._boxes.clock())
 
     async def list_orgs(self, request: pb.ListOrgsRequest, context: Context) -> pb.ListOrgsResponse:
         orgs = [pb.OrgSummary(id=one.id, name=one.name, is_admin=True, slug=one.name) for one in self._account.orgs]
@@ -44,7 +49,7 @@ class Organizations(Handlers):
     async def get_org_members(self, request: pb.GetOrgMembersRequest, context: Context) -> pb.GetOrgMembersResponse:
         org = self._account.org(request.org_id)
         members = [pb.OrgMemberInfo(user_id=user, role=role, display_name=user) for user, role in org.members.items()]
-        invites = [_invite(one) for one in self._account.invites if one.org_id == org.id]
+        invites = [self._invite(one) for one in self._account.open_invites(org.id, self._boxes.clock())]
         return pb.GetOrgMembersResponse(members=members, invites=invites)
 
     async def invite_org_member(
@@ -55,7 +60,7 @@ class Organizations(Handlers):
             raise EmulatorError(Code.INVALID_ARGUMENT, f"{request.email!r} is no address")
         role = _role(request.role or "member")
         made = Invite(secrets.token_urlsafe(18), org.id, request.email, role, int(self._boxes.clock()))
-        info = _invite(self._account.invites.put(made))
+        info = self._invite(self._account.invites.put(made))
         return pb.InviteOrgMemberResponse(
             token=info.token, accept_url=info.accept_url, expires_at=info.expires_at, created_at=info.created_at
         )
@@ -72,7 +77,10 @@ class Organizations(Handlers):
         self, request: pb.SetOrgMemberRoleRequest, context: Context
     ) -> pb.SetOrgMemberRoleResponse:
         org = self._member(request.org_id, request.user_id)
-        org.members[request.user_id] = _role(request.role)
+        role = _role(request.role)
+        if role != "admin":
+            _keep_an_admin(org, request.user_id)
+        org.members[request.user_id] = role
         self._account.orgs.put(org)
         return pb.SetOrgMemberRoleResponse()
 
@@ -80,11 +88,20 @@ class Organizations(Handlers):
         self, request: pb.RemoveOrgMemberRequest, context: Context
     ) -> pb.RemoveOrgMemberResponse:
         org = self._member(request.org_id, request.user_id)
-        if len(org.members) == 1:
-            raise EmulatorError(Code.FAILED_PRECONDITION, "an organization keeps one member at least")
+        _keep_an_admin(org, request.user_id)
         del org.members[request.user_id]
         self._account.orgs.put(org)
         return pb.RemoveOrgMemberResponse()
+
+    def _invite(self, invite: Invite) -> pb.OrgInviteInfo:
+        return pb.OrgInviteInfo(
+            token=invite.id,
+            email=invite.email,
+            accept_url=self.accept_at + invite.id,
+            created_at=invite.created_at,
+            expires_at=invite.expires_at,
+            role=invite.role,
+        )
 
     def _member(self, org_id: str, user_id: str) -> Organization:
         org = self._account.org(org_id)
@@ -105,12 +122,6 @@ def _role(role: str) -> str:
     return role
 
 
-def _invite(invite: Invite) -> pb.OrgInviteInfo:
-    return pb.OrgInviteInfo(
-        token=invite.id,
-        email=invite.email,
-        accept_url=f"https://emulator.invalid/invites/{invite.id}",
-        created_at=invite.created_at,
-        expires_at=invite.created_at + _INVITE_SECONDS,
-        role=invite.role,
-    )
+def _keep_an_admin(org: Organization, without: str) -> None:
+    if not any(role == "admin" for user, role in org.members.items() if user != without):
+        raise EmulatorError(Code.FAILED_PRECONDITION, f"{without!r} is the last admin of {org.name}")

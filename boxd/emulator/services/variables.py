@@ -49,8 +49,11 @@ class Variables(Handlers):
     async def set_secret_scope(self, request: pb.SetSecretScopeRequest, context: Context) -> pb.VarReply:
         org, scope = self._org(request.org), _scope(request.to)
         found = self._variable(org, SECRET, request.name, request.from_)
+        key = variable_id(org, SECRET, found.name, scope)
+        if scope != found.scope and self._account.variables.get(key) is not None:
+            raise EmulatorError(Code.ALREADY_EXISTS, f"there is another secret {found.name!r} that is {scope}")
         self._account.variables.remove(found.id)
-        found.id, found.scope = variable_id(org, SECRET, found.name, scope), scope
+        found.id, found.scope = key, scope
         self._account.variables.put(found)
         return pb.VarReply(message=f"{request.name} is {scope}")
 
