@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from boxd import messages as pb
 
-from .box import Box
+from .box import DESTROYED, Box
 from .errors import Code, EmulatorError, from_os_error
 from .machines import Boxes
 from .sandbox import Machine, Sandbox
@@ -125,6 +125,10 @@ class Disks:
         """Mount a disk in a box: at once in one that is on, else when it starts."""
         disk = self.get(disk_id)
         async with box.lock, self._lock:
+            if box.status == DESTROYED:
+                raise EmulatorError(Code.NOT_FOUND, f"box {box.name} is destroyed")
+            if self._table.get(disk.id) is None:
+                raise EmulatorError(Code.NOT_FOUND, f"there is no disk {disk_id!r}")
             self.reserve(box, disk, mount_path, read_only)
             if box.machine is None:
                 return

@@ -52,7 +52,7 @@ class Boxes:
     ) -> None:
         self.sandbox = sandbox
         self.clock = clock
-        self.changed: Callable[[], None] = _nothing
+        self.changed: Callable[[], None] = lambda: None
         self.booted: list[Callable[[Box, Machine], Awaitable[None]]] = []
         """Awaited for each machine that has booted, before its start command runs."""
         self.destroyed: list[Callable[[Box], Awaitable[None]]] = []
@@ -350,6 +350,8 @@ class Boxes:
                 box.status = DESTROYED
                 box.name = f"{box.name}:{box.id}"
                 box.console.close()
+                # Before the files go: an emulator that is killed meanwhile must not boot what is left of them.
+                self.save(box)
                 for tell in self.destroyed:
                     await tell(box)
                 await self.sandbox.delete(box.id)
@@ -386,10 +388,6 @@ class Boxes:
         """End every machine."""
         machines = [box.machine for box in self._by_name.values() if box.machine is not None]
         await asyncio.gather(*(machine.kill() for machine in machines))
-
-
-def _nothing() -> None:
-    """Nobody listens for changes."""
 
 
 def _not_made(error: Exception, what: str) -> EmulatorError:

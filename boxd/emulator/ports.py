@@ -7,7 +7,7 @@ import random
 import socket
 from dataclasses import dataclass
 
-from .box import Box
+from .box import DESTROYED, Box
 from .errors import Code, EmulatorError
 from .forward import join
 from .listener import Listener, reset
@@ -79,6 +79,10 @@ class Ports:
                 await self._listen(exposed)
             except OSError:
                 continue
+            if box.status == DESTROYED:
+                # Meanwhile: then `forget` has not seen the listener.
+                await self._stop(exposed)
+                raise EmulatorError(Code.NOT_FOUND, f"box {box.name} is destroyed")
             return self._table.put(exposed)
         self._table.remove(exposed.id)
         raise EmulatorError(Code.RESOURCE_EXHAUSTED, f"no port in {FIRST_PORT}..{LAST_PORT} is free on this machine")

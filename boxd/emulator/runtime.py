@@ -93,6 +93,7 @@ class Emulator:
         stack.push_async_callback(boxes.close)
         timers = Timers(boxes)
         stack.push_async_callback(timers.close)
+        await service.remove_unknown(state)
         await boxes.power_on()
         timers.start()
         limit = RateLimit(options.exchange_requests, options.exchange_window)

@@ -7,6 +7,7 @@ one booted box: it starts processes and opens files. Both are used from one asyn
 from __future__ import annotations
 
 import abc
+import errno
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,13 @@ ABSTRACT_SOCKETS = (
 
 class SandboxError(Exception):
     """The host refused what a box needs; the text says what, for the person who runs the emulator."""
+
+
+class MachineOff(ConnectionError):
+    """The machine ended before, or while, it did what was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.ESHUTDOWN, "the box is stopped: it was powered off meanwhile")
 
 
 @dataclass(frozen=True)

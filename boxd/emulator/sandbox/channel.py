@@ -9,12 +9,9 @@ import socket
 from collections.abc import Callable
 
 from . import wire
+from .base import MachineOff
 
 Reply = tuple[wire.Message, list[int]]
-
-
-class HelperGone(ConnectionError):
-    """The helper process at the other end has ended."""
 
 
 class Channel:
@@ -46,7 +43,7 @@ class Channel:
         """Send a request and wait for its reply; the descriptors in the reply belong to the caller.
 
         The descriptors `fds` are sent and closed, whatever happens. Raises `OSError` as the helper reported
-        it and `HelperGone`.
+        it and `MachineOff`.
         """
         number, reply = self.post(message, fds)
         try:
@@ -68,7 +65,7 @@ class Channel:
         reply: asyncio.Future[Reply] = self._loop.create_future()
         if not self._open:
             _close_all(fds)
-            reply.set_exception(HelperGone("the box's helper process has ended"))
+            reply.set_exception(MachineOff())
             return number, reply
         self._waiting[number] = reply
         self._outgoing.append(({"id": number, **message}, fds))
@@ -118,7 +115,7 @@ class Channel:
                 reply.set_result((message, fds))
 
     def close(self) -> None:
-        """Close the socket, which ends the helper; waiting requests raise `HelperGone`. Idempotent."""
+        """Close the socket, which ends the helper; waiting requests raise `MachineOff`. Idempotent."""
         if not self._open:
             return
         self._open = False
@@ -130,7 +127,7 @@ class Channel:
         self._outgoing.clear()
         for reply in self._waiting.values():
             if not reply.done():
-                reply.set_exception(HelperGone("the box's helper process has ended"))
+                reply.set_exception(MachineOff())
         self._waiting.clear()
         self._on_end()
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import base, sockets, wire
-from .channel import Channel, HelperGone
+from .channel import Channel
 from .process import FdReader, FdWriter, Process, make_pipes
 
 _START_SECONDS = 30.0
@@ -293,7 +293,7 @@ class NamespaceMachine(base.Machine):
         finally:
             reader.close()
         if not pieces:
-            raise HelperGone("the box's helper process has ended")
+            raise base.MachineOff()
         answer: dict[str, Any] = json.loads(b"".join(pieces))
         if "errno" in answer:
             raise OSError(answer["errno"], answer["error"])
@@ -323,7 +323,7 @@ class NamespaceMachine(base.Machine):
         if self._supervisor.open and not self.gone.is_set():
             try:
                 await self._supervisor.request({"op": "kill", "box": self._box})
-            except HelperGone:
+            except base.MachineOff:
                 return
             await _wait(self.gone)
 

@@ -112,6 +112,7 @@ class PlainMachine(base.Machine):
         return self._alive
 
     async def spawn(self, spawn: base.Spawn) -> Process:
+        self._check_alive()
         # Started to the end, whatever becomes of the caller: asyncio would end the program alone, not its group.
         starting = asyncio.get_running_loop().create_task(self._start(spawn))
         try:
@@ -181,13 +182,22 @@ class PlainMachine(base.Machine):
             terminal,
         )
 
+    def _check_alive(self) -> None:
+        if not self._alive:
+            raise base.MachineOff
+
     async def open_read(self, path: str) -> base.Download:
+        self._check_alive()
         return base.Download(*walk.open_read(self._root, path and os.path.join(base.HOME, path)))
 
     async def open_write(self, path: str) -> base.Upload:
+        self._check_alive()
         pending = walk.PendingFile(self._root, path and os.path.join(base.HOME, path))
 
         async def commit() -> None:
+            if not self._alive:
+                pending.abort()
+            self._check_alive()
             pending.commit()
 
         async def abort() -> None:
@@ -208,6 +218,7 @@ class PlainMachine(base.Machine):
         return await sockets.finish(sockets.begin(sockets.HERE, port, protocol))
 
     async def paths(self, operation: str, *paths: str) -> dict[str, Any]:
+        self._check_alive()
         return await asyncio.to_thread(_path_operation, self._root, operation, paths)
 
     async def freeze(self) -> None:

@@ -7,6 +7,7 @@ iterator of requests, or returns an object with `__anext__` and `aclose`. All ra
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -60,6 +61,16 @@ class Handlers:
         task.add_done_callback(_take_exception)
         return await asyncio.shield(task)
 
+    async def remove_unknown(self, state: str) -> None:
+        """Remove the disks and volumes in the state directory that belong to nothing: an emulator was killed while it
+        made or removed them."""
+        boxes = self._boxes
+        known = {box.id for box in boxes.all()} | self._images.disks | {disk.id for disk in self._plane.disks.all()}
+        for name, remove in (("disks", boxes.sandbox.delete), ("volumes", boxes.sandbox.delete_volume)):
+            for found in await asyncio.to_thread(_names, os.path.join(state, name)):
+                if found not in known:
+                    await remove(found)
+
     async def drain(self) -> None:
         """Wait until the clean-up of ended calls is done."""
         while self._background:
@@ -72,6 +83,10 @@ class Handlers:
     def _org_id(self, name: str) -> str:
         """The id of an organization; empty for the personal one."""
         return self._account.org(name).id if name else ""
+
+
+def _names(directory: str) -> list[str]:
+    return os.listdir(directory) if os.path.isdir(directory) else []
 
 
 def _take_exception(task: asyncio.Task[Any]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from boxd import messages as pb
 
-from ..box import merge_specs
+from ..box import Box, Spec, merge_specs
 from ..errors import Code, EmulatorError
 from ..images import BACKUP, CHECKPOINT, SNAPSHOT, Image, spec_of
 from .base import Context
@@ -45,9 +45,18 @@ class DiskImages(Machines):
         image = self._images.find(SNAPSHOT, request.snapshot, org=org)
         over = replace(spec_from(request.config, ()), labels={**request.labels})
         spec = replace(merge_specs(spec_of(image), over), org=org)
-        box = await self._whole(self._create(request.name, spec, request.config, image.disk))
-        self._images.used(image)
+        box = await self._whole(self._create_from(image, request, spec))
         return self._made(box)
+
+    async def _create_from(self, image: Image, request: pb.CreateVmFromSnapshotRequest, spec: Spec) -> Box:
+        async with self._images.reading(image) as disk:
+            box = await self._create(request.name, spec, request.config, disk)
+        self._images.used(image)
+        return box
+
+    async def _restore(self, box: Box, image: Image) -> None:
+        async with self._images.reading(image) as disk:
+            await self._boxes.replace_disk(box, disk)
 
     # Checkpoints.
 
@@ -55,11 +64,7 @@ class DiskImages(Machines):
         self, request: pb.CreateCheckpointRequest, context: Context
     ) -> pb.CreateCheckpointResponse:
         box = self._boxes.existing(request.vm)
-        taken = {image.name for image in self._images.of(CHECKPOINT, vm_id=box.id)}
-        name = request.name or next(
-            f"checkpoint-{n}" for n in range(1, len(taken) + 2) if f"checkpoint-{n}" not in taken
-        )
-        image = await self._whole(self._images.capture(CHECKPOINT, box, name, vm_id=box.id))
+        image = await self._whole(self._images.capture(CHECKPOINT, box, request.name, vm_id=box.id))
         return pb.CreateCheckpointResponse(checkpoint_id=image.id, name=image.name, status="ready")
 
     async def list_checkpoints(
@@ -84,7 +89,7 @@ class DiskImages(Machines):
     ) -> pb.RestoreCheckpointResponse:
         box = self._boxes.existing(request.vm)
         image = self._images.find(CHECKPOINT, request.name, vm_id=box.id)
-        await self._whole(self._boxes.replace_disk(box, image.disk))
+        await self._whole(self._restore(box, image))
         return pb.RestoreCheckpointResponse()
 
     async def delete_checkpoint(
@@ -109,7 +114,7 @@ class DiskImages(Machines):
     async def restore_backup(self, request: pb.RestoreBackupRequest, context: Context) -> pb.RestoreBackupResponse:
         box = self._boxes.existing(request.vm)
         image = self._images.find(BACKUP, request.backup_id, vm_id=box.id)
-        await self._whole(self._boxes.replace_disk(box, image.disk))
+        await self._whole(self._restore(box, image))
         return pb.RestoreBackupResponse()
 
     async def delete_backup(self, request: pb.DeleteBackupRequest, context: Context) -> pb.DeleteBackupResponse:
