@@ -74,6 +74,60 @@ def test_boxes_files_and_snapshots_are_still_there(tmp_path: Path, kill: bool) -
             one.destroy() if one is not off else c.box.get("off").destroy()
 
 
+@pytest.mark.skipif(os.environ.get("BOXD_TEST_SANDBOX") == "plain", reason="plain boxes have no mounts")
+@pytest.mark.parametrize("kill", [False, True])
+def test_what_belongs_to_boxes_and_to_the_account_is_still_there(tmp_path: Path, kill: bool) -> None:
+    with emulator(tmp_path, kill=kill) as c:
+        box = c.box.create("kept")
+        disk = c.disk.create("data", "64M")
+        disk.attach(box, "/mnt/data")
+        assert box.exec("sudo", "sh", "-c", "echo on disk >/mnt/data/file").success
+        box.create_proxy("api", 3000)
+        box.set_proxy_port(5000)
+        port = box.ports.expose(5432)
+        box.set_auto_suspend(3600)
+        at = box.delete_after(3600)
+        c.domain.bind("www.example.org", box)
+        c.env.set("V", "value")
+        c.secret.set("S", "hush")
+        template = c.template.create("base", config=boxd.BoxConfig(vcpu=1))
+        network = c.network.create("net")
+        org = c.org.create("acme")
+        invite = c.org.invite(org.id, "new@example.org")
+    with emulator(tmp_path, kill=False) as c:
+        box = c.box.get("kept")
+        assert box.read_file("/mnt/data/file") == b"on disk\n"
+        (found,) = c.disk.list()
+        assert found.attachments == [boxd.DiskAttachment(box.id, "kept", "/mnt/data", "rw")]
+        assert {one.name: one.port for one in box.proxies()} == {"": 5000, "api": 3000}
+        assert box.ports.list() == [port]
+        assert (box.auto_suspend_timeout_secs, box.delete_at_ms) == (3600, at)
+        assert [(one.domain, one.vm_id) for one in c.domain.list()] == [("www.example.org", box.id)]
+        assert box.exec("sh", "-c", 'echo "$V $S"').stdout == "value hush\n"
+        assert [one.id for one in c.template.list()] == [template.id]
+        assert network.id in [one.id for one in c.network.list()]
+        assert [one.token for one in c.org.invites(org.id)] == [invite.token]
+        found.detach(box)
+        found.destroy()
+        box.destroy()
+        assert c.domain.list() == []
+
+
+def test_disks_that_belong_to_nothing_are_removed(tmp_path: Path) -> None:
+    """An emulator that is killed while it copies or removes a box leaves them."""
+    with emulator(tmp_path, kill=False) as c:
+        box = c.box.create("kept")
+        box.write_file(b"content", "file")
+        c.disk.create("data", "64M")
+    before = {folder: sorted(os.listdir(tmp_path / folder)) for folder in ("disks", "volumes")}
+    for folder in before:
+        (tmp_path / folder / "left" / "sub").mkdir(parents=True)
+    with emulator(tmp_path, kill=False) as c:
+        assert {folder: sorted(os.listdir(tmp_path / folder)) for folder in before} == before
+        assert c.box.get("kept").read_file("file") == b"content"
+        c.box.get("kept").destroy()
+
+
 def test_a_state_directory_is_one_emulators_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("boxd.emulator.state._WAIT_SECONDS", 0.2)
     with (
