@@ -27,15 +27,21 @@ Connect = Callable[..., Any]
 @pytest.fixture(scope="session")
 def _seen(pytestconfig: pytest.Config) -> Iterator[Record]:
     record = Record()
-    with pytest.MonkeyPatch.context() as patch:
-        record.watch(patch)
-        yield record
+    yield record
     option = pytestconfig.option
     record.end(whole=not (option.keyword or option.markexpr or pytestconfig.args != ["tests"]))
 
 
+@pytest.fixture(scope="package")
+def _watched(_seen: Record) -> Iterator[None]:
+    """Only here: other tests look at the same classes."""
+    with pytest.MonkeyPatch.context() as patch:
+        _seen.watch(patch)
+        yield
+
+
 @pytest.fixture(autouse=True)
-def _record(_seen: Record, request: pytest.FixtureRequest) -> None:
+def _record(_seen: Record, _watched: None, request: pytest.FixtureRequest) -> None:
     _seen.begin(request)
 
 
