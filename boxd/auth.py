@@ -18,7 +18,7 @@ from boxd.config import Secret, is_credential
 from boxd.errors import AuthenticationError, BoxdError, ConnectionError, InternalError, TimeoutError
 from boxd.options import HTTP, HTTPOptions, dial_options
 from boxd.transport import MessageTooLarge, NotHttp2, RpcError, Target, TlsFailed
-from boxd.transport.runtime import Handle, Runtime, Signal, current_runtime, fail_after
+from boxd.transport.runtime import Event, Handle, Runtime, current_runtime, fail_after
 
 if TYPE_CHECKING:
     from boxd.transport.post import Answer
@@ -76,27 +76,10 @@ class _Flight:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
-        self.over = False
-        self.waiting: list[Signal] = []
+        self.over = Event(runtime)
         self.task: Handle | None = None
         self.grant: _Grant | None = None
         self.error: Exception | None = None
-
-    async def wait(self) -> None:
-        """Wait for the end of it."""
-        if not self.over:
-            signal = self.runtime.signal()
-            self.waiting.append(signal)
-            try:
-                await signal.wait()
-            finally:
-                self.waiting.remove(signal)
-
-    def end(self) -> None:
-        """Let everybody go on."""
-        self.over = True
-        for signal in self.waiting:
-            signal.set()
 
 
 class KeyExchange:
@@ -156,9 +139,9 @@ class KeyExchange:
             # Also where another event loop left an exchange behind: nothing of it will finish here.
             flight = self._depart(current_runtime())
         try:
-            await flight.wait()
+            await flight.over.wait()
         finally:
-            if not flight.waiting and not flight.over:
+            if not flight.over.awaited and not flight.over.is_set:
                 self._abandon(flight)
         if flight.grant is None:
             raise _copy(flight.error)
@@ -171,7 +154,7 @@ class KeyExchange:
         if flight is not None and flight.runtime.is_current():
             flight.error = BoxdError("the client was closed")
             self._abandon(flight)
-            flight.end()
+            flight.over.set()
 
     def _depart(self, runtime: Runtime) -> _Flight:
         flight = self._flight = _Flight(runtime)
@@ -184,7 +167,7 @@ class KeyExchange:
             finally:
                 if self._flight is flight:
                     self._flight = None
-                flight.end()
+                flight.over.set()
 
         flight.task = runtime.spawn(run, "boxd token exchange")
         return flight

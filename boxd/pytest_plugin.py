@@ -33,10 +33,12 @@ class _Cleaner:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
         """Note the boxes that fixtures of a wider scope make: they are not the test's."""
+        if fixturedef.scope == "function":
+            yield
+            return
         before = set(self._local.box_ids())
         yield
-        if fixturedef.scope != "function":
-            self._kept |= set(self._local.box_ids()) - before
+        self._kept |= set(self._local.box_ids()) - before
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:

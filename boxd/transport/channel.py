@@ -244,8 +244,7 @@ class Channel:
             raise DeadlineExceeded("the call's time was over before it was sent", unprocessed=True)
         if self._credentials is not None:
             custom = [(b"authorization", await self._authorization(deadline)), *custom]
-        pool = self._bulk() if bulk else self._pool
-        connection = await pool.acquire(deadline, patient=patient)
+        connection = await self._pool_for(bulk).acquire(deadline, patient=patient)
         if deadline is None:
             headers = [*before, *after, *self._metadata, *custom]
         else:
@@ -260,7 +259,7 @@ class Channel:
         """True when `start` has nothing to wait for."""
         if self._credentials is not None and self._credentials.current() is None:
             return False
-        return (self._bulk() if bulk else self._pool).ready
+        return self._pool_for(bulk).ready
 
     @property
     def reconnect_in(self) -> float:
@@ -301,6 +300,9 @@ class Channel:
     def _pools(self) -> list[Connector]:
         return [self._pool] if self._bulk_pool is None else [self._pool, self._bulk_pool]
 
+    def _pool_for(self, bulk: bool) -> Connector:
+        return self._bulk() if bulk else self._pool
+
     def _bulk(self) -> Connector:
         """The connections of bulk calls; made by the first. HTTP/1.1 has one for every call anyway."""
         if self._http not in ("2", "auto"):
@@ -326,9 +328,10 @@ class Channel:
         value = credentials.current()
         if value is None:
             if deadline is None:
-                return (await credentials.refresh()).encode("latin-1")
-            with anyio.move_on_after(max(deadline.remaining(), 0)):
                 value = await credentials.refresh()
+            else:
+                with anyio.move_on_after(max(deadline.remaining(), 0)):
+                    value = await credentials.refresh()
             if value is None:
                 raise DeadlineExceeded("the call's time was over before its credentials came", unprocessed=True)
         return value.encode("latin-1")

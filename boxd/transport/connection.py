@@ -13,7 +13,7 @@ from boxd.transport.http2.options import EngineOptions
 from boxd.transport.http2.stream import Headers, Stream, StreamEvents
 from boxd.transport.journal import Journal
 from boxd.transport.options import ConnectionOptions
-from boxd.transport.runtime import Handle, Runtime, Signal, shielded
+from boxd.transport.runtime import Event, Handle, Runtime, Signal, shielded
 from boxd.transport.watch import Watch
 from boxd.transport.wire import TlsBroken, Wire
 
@@ -66,8 +66,7 @@ class Connection:
         # While bytes are parsed or taken, a flush is only noted.
         self._busy = False
         self._flush_due = False
-        self._gone = False
-        self._farewells: list[Signal] = []
+        self._gone = Event(runtime)
         self._close_timer: Handle | None = None
         self._closing = False
         self._scolded = False
@@ -147,9 +146,7 @@ class Connection:
 
     async def wait_closed(self) -> None:
         """Wait until the socket is closed, which `close` brings about within `CLOSE_TIMEOUT`."""
-        if not self._gone:
-            self._farewells.append(signal := self._runtime.signal())
-            await signal.wait()
+        await self._gone.wait()
 
     # -- EngineEvents
 
@@ -191,9 +188,7 @@ class Connection:
             self.engine.lost("the connection was dropped")
             async with shielded():
                 await self._wire.aclose()
-            self._gone = True
-            for signal in self._farewells:
-                signal.set()
+            self._gone.set()
             self._journal.end(self._number, failure)
             self._owner.changed(self)
 
@@ -250,7 +245,7 @@ class Connection:
 
     def _limit_closing(self) -> None:
         """The writer may be stuck on a peer that reads no more; it has a moment for the last words."""
-        if self._close_timer is None and not self._gone:
+        if self._close_timer is None and not self._gone.is_set:
             self._close_timer = self._runtime.call_later(CLOSE_TIMEOUT, self._task.cancel)
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ import anyio
 import httpx
 
 from boxd.transport.errors import ConnectionLost, MessageTooLarge
-from boxd.transport.post import Answer
+from boxd.transport.post import Answer, is_wanted
 
 
 async def post_through(
@@ -21,8 +21,7 @@ async def post_through(
             httpx.AsyncClient(timeout=timeout, transport=_Lent(transport), trust_env=False) as client,
             client.stream("POST", url, content=body, headers=headers, follow_redirects=False) as response,
         ):
-            wanted = response.status_code == 200 and response.headers.get("content-encoding", "identity") == "identity"
-            content = await _read(response, limit) if wanted else b""
+            content = await _read(response, limit) if is_wanted(response.status_code, response.headers) else b""
             return Answer(response.status_code, dict(response.headers), content)
     except httpx.TimeoutException as error:
         raise TimeoutError(str(error)) from error

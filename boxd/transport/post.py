@@ -45,6 +45,11 @@ async def post(
     return answer
 
 
+def is_wanted(status: int, headers: Mapping[str, str]) -> bool:
+    """Whether the body of a response is read; see `Answer.body`."""
+    return status == 200 and headers.get("content-encoding", "identity") == "identity"
+
+
 class _Exchange:
     def __init__(self, wire: Wire, limit: int) -> None:
         self._wire = wire
@@ -57,8 +62,8 @@ class _Exchange:
             await self._wire.send(self._request(path, fields, body))
             head = await self._head()
             received = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(head.headers)}
-            wanted = head.status_code == 200 and received.get("content-encoding", "identity") == "identity"
-            return Answer(head.status_code, received, await self._body() if wanted else b"")
+            content = await self._body() if is_wanted(head.status_code, received) else b""
+            return Answer(head.status_code, received, content)
         except OSError as exc:
             raise ConnectionLost(f"the connection broke: {exc}") from exc
         except h11.RemoteProtocolError as exc:

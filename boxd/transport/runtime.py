@@ -28,6 +28,35 @@ class Signal(Protocol):
         """Wake the waiter. Idempotent."""
 
 
+class Event:
+    """Something that happens once, and that any number of tasks of one loop wait for."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._waiting: list[Signal] = []
+        self.is_set: bool = False
+
+    @property
+    def awaited(self) -> bool:
+        """True while a task waits for it."""
+        return bool(self._waiting)
+
+    async def wait(self) -> None:
+        """Return when it has happened."""
+        if not self.is_set:
+            self._waiting.append(signal := self._runtime.signal())
+            try:
+                await signal.wait()
+            finally:
+                self._waiting.remove(signal)
+
+    def set(self) -> None:
+        """It has happened: wake them all. Idempotent."""
+        self.is_set = True
+        for signal in self._waiting:
+            signal.set()
+
+
 class Handle(Protocol):
     """A background task or a timer."""
 

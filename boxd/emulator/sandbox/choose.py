@@ -34,7 +34,18 @@ async def open_sandbox(
     if kind != "plain":
         for privileged, whole, in_memory in _candidates():
             try:
-                return await _try_namespaces(state, privileged, whole, in_memory, sudo, remove_at_end, network, lock)
+                sandbox = await NamespaceSandbox.start(
+                    state,
+                    privileged=privileged,
+                    whole=whole,
+                    in_memory=in_memory,
+                    sudo=sudo,
+                    remove_at_end=remove_at_end,
+                    network=network,
+                    lock=lock,
+                )
+                await _prove(sandbox)
+                return sandbox
             except (base.SandboxError, OSError) as error:
                 rights = "root" if privileged else "user namespace"
                 refusals.append(f"{rights}: {error}")
@@ -55,33 +66,14 @@ def _candidates() -> list[tuple[bool, bool, bool]]:
     return [(*way, in_memory) for in_memory in (False, True) for way in ways]
 
 
-async def _try_namespaces(
-    state: str,
-    privileged: bool,
-    whole: bool,
-    in_memory: bool,
-    sudo: bool,
-    remove_at_end: bool,
-    network: str,
-    lock: int | None,
-) -> base.Sandbox:
-    sandbox = await NamespaceSandbox.start(
-        state,
-        privileged=privileged,
-        whole=whole,
-        in_memory=in_memory,
-        sudo=sudo,
-        remove_at_end=remove_at_end,
-        network=network,
-        lock=lock,
-    )
+async def _prove(sandbox: NamespaceSandbox) -> None:
+    """Try a sandbox. One in which nothing runs is closed, but its state is kept for the next. Raises the reason."""
     try:
         await _probe(sandbox)
     except BaseException:
         sandbox.keep_state()
         await sandbox.close()
         raise
-    return sandbox
 
 
 async def _probe(sandbox: base.Sandbox) -> None:

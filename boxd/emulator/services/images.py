@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import replace
 
 from boxd import messages as pb
@@ -103,7 +102,7 @@ class DiskImages(Machines):
 
     async def trigger_backup(self, request: pb.TriggerBackupRequest, context: Context) -> pb.TriggerBackupResponse:
         box = self._boxes.existing(request.vm)
-        image = await self._whole(self._images.capture(BACKUP, box, secrets.token_hex(8), vm_id=box.id))
+        image = await self._whole(self._images.capture(BACKUP, box, "", vm_id=box.id))
         return pb.TriggerBackupResponse(backup_id=image.id)
 
     async def list_backups(self, request: pb.ListBackupsRequest, context: Context) -> pb.ListBackupsResponse:
