@@ -41,8 +41,10 @@ def _watched(_seen: Record) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _record(_seen: Record, _watched: None, request: pytest.FixtureRequest) -> None:
+def _record(_seen: Record, _watched: None, request: pytest.FixtureRequest) -> Iterator[None]:
     _seen.begin(request)
+    yield
+    _seen.pause()
 
 
 SERVICES = ("test_account", "test_disks", "test_networking", "test_services_errors", "test_templates")

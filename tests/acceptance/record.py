@@ -45,6 +45,10 @@ class Record:
         self.module = request.path.stem
         self.server = "grpcio" if "grpcio" in request.node.name + self.module else "emulator"
 
+    def pause(self) -> None:
+        """The test is over: what fixtures of a wider scope do is nobody's."""
+        self.module = self.server = ""
+
     def watch(self, patch: pytest.MonkeyPatch) -> None:
         """Note what all clients do from now on."""
         for row in reference.calls(ROOT):
@@ -64,11 +68,11 @@ class Record:
 
         async def noted(session: Session, method: Any, message: Any, **options: Any) -> Any:
             answer = await unary(session, method, message, **options)
-            self.rpcs.setdefault(method.name, set()).add(self.module)
+            self._made(method.name)
             return answer
 
         def begun(session: Session, method: Any, **options: Any) -> Any:
-            self.rpcs.setdefault(method.name, set()).add(self.module)
+            self._made(method.name)
             return stream(session, method, **options)
 
         patch.setattr(Session, "unary", noted)
@@ -93,7 +97,12 @@ class Record:
         return awaited if inspect.iscoroutinefunction(function) else direct
 
     def _note(self, path: str, outcome: str) -> None:
-        self.calls.setdefault(path, set()).add(self.server + outcome)
+        if self.server:
+            self.calls.setdefault(path, set()).add(self.server + outcome)
+
+    def _made(self, rpc: str) -> None:
+        if self.module:
+            self.rpcs.setdefault(rpc, set()).add(self.module)
 
     def end(self, whole: bool) -> None:
         """Write what was seen, or compare it with what was written where all tests have run."""
